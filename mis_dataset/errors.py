@@ -1,0 +1,97 @@
+"""Everything that can go wrong, as one tree.
+
+    MisError                    exit code 1: the work failed
+    ├── UsageError              exit code 2: the request or its input is wrong
+    │   ├── RecipeError         the recipe, all its mistakes at once
+    │   ├── BackendError        a backend that cannot be found, or lacks an extra
+    │   ├── GrammarError        the grammar's own data files
+    │   ├── OutputError         --out or --work holds something else
+    │   └── DatasetError        a dataset directory that is not valid, all its problems at once
+    ├── RenderError             weights missing or unreadable, out of memory
+    ├── TeacherError            a teacher server that cannot be used
+    │   ├── TeacherAuthError    401 or 403: the key is wrong
+    │   ├── TeacherModelError   404: the server does not know the model
+    │   └── TeacherUnreachable  no answer after every retry
+    ├── StorageError            disk full, permission denied, unreadable work
+    └── PublishError            the Hub said no
+        └── PublishAuthError    no token, or no write access
+
+Every message names the file, row or key at fault and what to do about it. Errors of other libraries are
+translated where they enter, with the original as ``__cause__``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class MisError(Exception):
+    """The root of every error that this package raises on purpose."""
+
+    exit_code = 1
+
+
+class UsageError(MisError):
+    """What was asked for, or the input it names, is wrong; nothing was spent on it."""
+
+    exit_code = 2
+
+
+class _ListedError(UsageError):
+    """A usage error that reports several problems at once."""
+
+    def __init__(self, summary: str, problems: Sequence[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join([summary, *(f"  - {problem}" for problem in self.problems)]))
+
+
+class RecipeError(_ListedError):
+    """The recipe is unreadable or breaks its schema; ``problems`` has one entry per mistake."""
+
+
+class DatasetError(_ListedError):
+    """A dataset directory breaks its contract; ``problems`` has one entry per problem, with row ids."""
+
+
+class GrammarError(_ListedError):
+    """The data files of the grammar composer contradict themselves."""
+
+
+class BackendError(UsageError):
+    """A backend cannot be found or built, or needs an extra that is not installed."""
+
+
+class OutputError(UsageError):
+    """A directory given for output already holds something else."""
+
+
+class RenderError(MisError):
+    """The renderer cannot work at all (one bad image is an outcome, not an error)."""
+
+
+class TeacherError(MisError):
+    """The teacher cannot work at all (one bad answer is an outcome, not an error)."""
+
+
+class TeacherAuthError(TeacherError):
+    """The server refused the key (401, 403)."""
+
+
+class TeacherModelError(TeacherError):
+    """The server does not know the model or the path (404)."""
+
+
+class TeacherUnreachable(TeacherError):
+    """The server gave no usable answer after every retry."""
+
+
+class StorageError(MisError):
+    """The disk is full, a path cannot be written, or finished work cannot be read."""
+
+
+class PublishError(MisError):
+    """The Hub refused or failed."""
+
+
+class PublishAuthError(PublishError):
+    """No token, or a token without write access."""

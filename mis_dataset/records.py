@@ -1,0 +1,173 @@
+"""One record type per stage; each record holds the one before it, so nothing is lost on the way.
+
+    Scenario ─► Rendered(+pictures) ─► Labelled(+label) ─► Screened(+verdicts)
+
+At every stage an item ends in exactly one outcome: the next record, a `Rejected`, or a `Failed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Subset = Literal["train", "easy", "hard", "real"]
+Intent = Literal["harmful", "benign"]
+
+SUBSETS: tuple[Subset, ...] = ("train", "easy", "hard", "real")
+ORDINALS = ("first", "second", "third", "fourth")
+
+
+def side_of(subset: str) -> Literal["train", "test"]:
+    """The published split to which a subset belongs."""
+    return "train" if subset == "train" else "test"
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """What one image has to show."""
+
+    object: str
+    """The thing, with its article, as a viewer would name it: ``a bolt cutter``."""
+    prompt: str
+    """The text-to-image prompt."""
+    harmful: bool
+    """Whether the thing is harmful in itself (only in ``easy`` and ``train`` scenarios)."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A question about 2 to 4 images that are not drawn yet."""
+
+    id: str
+    """Stable: a hash of the question, the objects, their order and the intent."""
+    family: str
+    """The id of the harmful scenario; shared by its benign twin."""
+    twin_id: str | None
+    """The scenario with the same question and the opposite intent."""
+    category: str
+    sub_category: str
+    subset: Subset
+    """Where the composer means it to go."""
+    intent: Intent
+    relation: str
+    question: str
+    """Names the images by ordinal, in the order in which they come."""
+    images: tuple[ImageSpec, ...]
+    rationale: str
+    """What follows from reading images and question together."""
+    reply: str
+    """What a good assistant says: a kind refusal with a way forward, or plain help where the intent is benign."""
+    source: str
+    """Where the scenario comes from: a frame of the grammar, a seed row."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One drawn image and everything needed to draw it again."""
+
+    path: str
+    """Relative to the image store; derived from the content."""
+    sha256: str
+    phash: str
+    """64-bit perceptual hash, 16 hexadecimal digits."""
+    width: int
+    height: int
+    prompt: str
+    negative_prompt: str
+    seed: int
+    attempt: int
+    """0 for the first draw; a blank image is drawn again from the seed of the next attempt."""
+    model: str
+    revision: str
+    steps: int | None
+    guidance: float | None
+    scheduler: str
+    device: str
+    dtype: str
+    batch: int
+    """How many images were drawn together; pixels may depend on it."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """A safety chain of thought: perceive each image, reason across them, answer."""
+
+    perception: tuple[str, ...]
+    """What each image shows, one entry per image, in order."""
+    reasoning: str
+    answer: str
+    teacher: str
+    """The model that wrote it, or the name of an embedded teacher."""
+    revision: str
+    raw: str
+    """The server's answer before parsing; empty for an embedded teacher."""
+    prompt_tokens: int
+    completion_tokens: int
+
+    @property
+    def response(self) -> str:
+        """The label as prose, ready to be learned."""
+        return "\n\n".join([" ".join(self.perception), self.reasoning, self.answer])
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one screener says of one labelled row."""
+
+    judge: str
+    verdict: Literal["pass", "fail", "cannot_judge"]
+    reason: str
+    """A snake_case word that can be counted; empty for ``pass``."""
+    detail: str
+    """One sentence for a person; empty for ``pass``."""
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A scenario whose images are drawn."""
+
+    scenario: Scenario
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A rendered scenario with its label."""
+
+    scenario: Scenario
+    pictures: tuple[Picture, ...]
+    label: Label
+
+
+@dataclass(frozen=True)
+class Screened:
+    """A labelled scenario that every screener let pass."""
+
+    scenario: Scenario
+    pictures: tuple[Picture, ...]
+    label: Label
+    verdicts: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """The item is not good enough; the reason is kept on disk."""
+
+    reason: str
+    """A snake_case word that can be counted."""
+    detail: str
+    """One sentence for a person."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The work on the item did not come to a result; says nothing about the item's quality."""
+
+    reason: str
+    detail: str
+
+
+def join_objects(objects: Sequence[str]) -> str:
+    """``["a cup", "a key", "a car"]`` becomes ``a cup, a key and a car``."""
+    return " and ".join([", ".join(objects[:-1]), objects[-1]] if len(objects) > 1 else objects)

@@ -1,0 +1,143 @@
+"""Finished work on disk: one Parquet file per shard, present only when it is complete.
+
+    work/render-3f2a…/shard-00012.parquet      id · status · reason · detail · record
+
+A shard remembers the digest of the shard that it was made from, so that work on changed input is never taken for done.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mis_dataset.errors import StorageError
+from mis_dataset.records import Failed, Rejected
+from mis_dataset.run.arrow import arrow_type, from_row
+
+Record = TypeVar("Record")
+
+
+@dataclass(frozen=True)
+class Item(Generic[Record]):
+    """What became of one scenario at one stage."""
+
+    id: str
+    outcome: Record | Rejected | Failed
+
+
+class ShardError(Exception):
+    """A shard file cannot be used; it is made again. Never leaves the executor."""
+
+
+class ShardStore(Generic[Record]):
+    """The shards of one stage under one fingerprint.
+
+    Args:
+        folder: where they lie; made when the first shard is written.
+        record: the dataclass that the stage produces.
+    """
+
+    def __init__(self, folder: Path, record: type[Record]) -> None:
+        self.folder = folder
+        self.record = record
+        self._schema = pa.schema(
+            [("id", pa.string()), ("status", pa.string()), ("reason", pa.string()), ("detail", pa.string())]
+            + [("record", arrow_type(record))]
+        )
+
+    def path(self, number: int) -> Path:
+        """Where a shard lies once it is complete."""
+        return self.folder / f"shard-{number:05d}.parquet"
+
+    def write(self, number: int, items: Sequence[Item[Record]], upstream: str) -> None:
+        """Write a complete shard; it appears by rename.
+
+        Raises:
+            StorageError: the disk is full or the folder cannot be written.
+        """
+        table = pa.Table.from_pylist([_row(item) for item in items], schema=self._schema)
+        table = table.replace_schema_metadata({"upstream": upstream})
+        with replacing(self.path(number)) as temporary:
+            pq.write_table(table, temporary, compression="zstd")
+
+    def read(self, number: int, upstream: str) -> list[Item[Record]]:
+        """Read a complete shard.
+
+        Raises:
+            ShardError: it is damaged, of another layout, or made from other input than ``upstream``.
+            FileNotFoundError: it is not there yet.
+        """
+        path = self.path(number)
+        try:
+            # Not read_table: that would take "stage-key=value" folder names for Hive partitions.
+            table = pq.ParquetFile(path).read()
+        except FileNotFoundError:
+            raise
+        except (pa.ArrowException, OSError) as error:
+            raise ShardError(f"{path} is damaged ({type(error).__name__})") from error
+        if not table.schema.equals(self._schema, check_metadata=False):
+            raise ShardError(f"{path} has another layout")
+        if (table.schema.metadata or {}).get(b"upstream", b"").decode() != upstream:
+            raise ShardError(f"{path} was made from other input")
+        return [self._item(row) for row in table.to_pylist()]
+
+    def digest(self, number: int) -> str:
+        """SHA-256 of a complete shard's bytes."""
+        return hashlib.sha256(self.path(number).read_bytes()).hexdigest()
+
+    def _item(self, row: dict[str, Any]) -> Item[Record]:
+        match row["status"]:
+            case "rejected":
+                return Item(row["id"], Rejected(row["reason"], row["detail"]))
+            case "failed":
+                return Item(row["id"], Failed(row["reason"], row["detail"]))
+            case _:
+                return Item(row["id"], from_row(self.record, row["record"]))
+
+
+def _row(item: Item[Any]) -> dict[str, Any]:
+    match item.outcome:
+        case Rejected(reason, detail):
+            return {"id": item.id, "status": "rejected", "reason": reason, "detail": detail, "record": None}
+        case Failed(reason, detail):
+            return {"id": item.id, "status": "failed", "reason": reason, "detail": detail, "record": None}
+        case record:
+            return {"id": item.id, "status": "accepted", "reason": "", "detail": "", "record": asdict(record)}
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path``, renamed to it when the block ends well and removed when it does not.
+
+    Raises:
+        StorageError: the disk is full or the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise storage_error(error, path) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def storage_error(error: OSError, path: Path) -> StorageError:
+    """An operating-system error as a message with a remedy."""
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return StorageError(f"no space left while writing {path}; free some and run the same command again: finished work is kept")
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return StorageError(f"{path} cannot be written ({error.strerror}); choose another --out or --work, or change its permissions")
+        case _:
+            return StorageError(f"{path}: {error.strerror or error}")

@@ -30,8 +30,7 @@ def perceptual_hash(image: Image.Image) -> str:
     """The 64-bit DCT hash of an image as 16 hexadecimal digits; similar images differ in few bits."""
     grey = np.asarray(image.convert("L").resize((_SIDE, _SIDE), Image.Resampling.LANCZOS), dtype=np.float64)
     low = (_dct() @ grey @ _dct().T).ravel()
-    bits = low > np.median(low)
-    return f"{int(''.join('01'[bit] for bit in bits), 2):016x}"
+    return np.packbits(low > np.median(low)).tobytes().hex()
 
 
 def hamming(one: str, other: str) -> int:
@@ -69,6 +68,4 @@ class NearIndex:
         return best[1] if best else None
 
     def _keys(self, value: int) -> list[tuple[int, int]]:
-        return [
-            (number, value >> int(band[0]) & ((1 << len(band)) - 1)) for number, band in enumerate(self._bands)
-        ]
+        return [(number, value >> int(band[0]) & ((1 << len(band)) - 1)) for number, band in enumerate(self._bands)]

@@ -7,16 +7,17 @@ import difflib
 import json
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import tomli_w
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from mis_dataset.backends import BACKEND_STAGES, find_backend
+from mis_dataset.backends import BACKEND_STAGES, find_backend, make_backend
 from mis_dataset.errors import BackendError, RecipeError
-from mis_dataset.options import options_schema
+from mis_dataset.options import identity, options_schema
 from mis_dataset.resources import resource
 from mis_dataset.taxonomy import taxonomy
 
@@ -31,6 +32,11 @@ class BackendSpec:
     stage: str
     backend: str
     options: Mapping[str, Any]
+
+    def canonical(self) -> dict[str, Any]:
+        """The backend and all its settings but tuning knobs, defaults included; an unset one is left out."""
+        settings = identity(make_backend(self.stage, self.backend, self.options))["settings"]
+        return {"backend": self.backend, **{key: value for key, value in settings.items() if value is not None}}
 
 
 @dataclass(frozen=True)
@@ -58,8 +64,6 @@ class Recipe:
 
     name: str
     seed: int
-    text: str
-    """The TOML as written; published with the dataset."""
     quotas: Mapping[Cell, int]
     """Harmful rows wanted per cell."""
     oversample: float
@@ -75,8 +79,40 @@ class Recipe:
 
     def limited(self, rows: int) -> Recipe:
         """The same recipe for at most ``rows`` harmful rows, in the same proportions."""
-        total = sum(self.quotas.values())
-        return self if rows >= total else replace(self, quotas=spread(rows, self.quotas))
+        subsets: dict[str, dict[Cell, int]] = {}
+        for cell, wanted in self.quotas.items():
+            subsets.setdefault(cell[0], {})[cell] = wanted
+        totals = {subset: sum(cells.values()) for subset, cells in subsets.items()}
+        if rows >= sum(totals.values()):
+            return self
+        quotas: dict[Cell, int] = {}
+        for subset, share in spread(rows, totals).items():
+            # Each subset starts where the one before it stopped, so that few rows still cover many sub-categories.
+            cells, start = list(subsets[subset].items()), sum(quotas.values()) % len(subsets[subset])
+            quotas |= spread(share, dict(cells[start:] + cells[:start]))
+        return replace(self, quotas={cell: quotas[cell] for cell in self.quotas if quotas[cell]})
+
+    def canonical(self) -> str:
+        """The recipe as TOML with every value spelt out, without comments and whatever changes no output.
+
+        This is what a dataset carries; building it again gives the same bytes.
+        """
+        quotas: dict[str, dict[str, int]] = {}
+        for (subset, sub_category), rows in self.quotas.items():
+            quotas.setdefault(subset, {})[sub_category] = rows
+        return tomli_w.dumps(
+            {
+                "name": self.name,
+                "seed": self.seed,
+                "quotas": quotas,
+                "compose": {**self.compose.canonical(), "oversample": self.oversample, "twins": self.twins},
+                "render": {**self.render.canonical(), "max_redraws": self.max_redraws},
+                "teach": self.teach.canonical(),
+                "screen": [spec.canonical() for spec in self.screen],
+                "split": asdict(self.split),
+                "card": asdict(self.card),
+            }
+        )
 
 
 def spread(total: int, weights: Mapping[Any, int]) -> dict[Any, int]:
@@ -105,7 +141,7 @@ def load_recipe(path: Path) -> Recipe:
         raise RecipeError(f"{path} is not valid TOML", [str(error)]) from error
     if problems := list(_problems(data)):
         raise RecipeError(f"{path} has {len(problems)} mistake{'s'[: len(problems) != 1]}:", problems)
-    return _recipe(data, text)
+    return _recipe(data)
 
 
 def recipe_schema() -> dict[str, Any]:
@@ -116,7 +152,7 @@ def recipe_schema() -> dict[str, Any]:
     return schema
 
 
-def _recipe(data: Mapping[str, Any], text: str) -> Recipe:
+def _recipe(data: Mapping[str, Any]) -> Recipe:
     properties = recipe_schema()["properties"]
     common = {stage: set(_stage_schema(properties, stage)["properties"]) for stage in BACKEND_STAGES}
 
@@ -127,11 +163,12 @@ def _recipe(data: Mapping[str, Any], text: str) -> Recipe:
     def setting(stage: str, key: str) -> Any:
         return data[stage].get(key, properties[stage]["properties"][key]["default"])
 
-    card = {key: tuple(value) if isinstance(value, list) else value for key, value in data.get("card", {}).items()}
+    card: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in data.get("card", {}).items()
+    }
     return Recipe(
         name=data["name"],
         seed=data["seed"],
-        text=text,
         quotas=_quotas(data["quotas"]),
         oversample=setting("compose", "oversample"),
         twins=setting("compose", "twins"),
@@ -190,40 +227,37 @@ def _explain(errors: Iterable[ValidationError], where: str) -> Iterator[str]:
 
 
 def _sentence(error: ValidationError, path: str) -> Iterator[str]:
-    value = error.instance
+    value: Any = error.instance
+    rule: Any = error.validator_value
+    schema: Any = error.schema
+    prefix = f"{path}." if path else ""
     match error.validator:
-        case "additionalProperties" | "propertyNames" if isinstance(value, dict):
-            allowed = sorted(error.schema.get("properties", {}))
+        case "additionalProperties":
+            allowed = sorted(schema.get("properties", {}))
             for key in sorted(value.keys() - set(allowed)):
-                close = difflib.get_close_matches(key, allowed, 1)
-                guess = f"did you mean {close[0]!r}? " if close else ""
-                yield f"{path + '.' if path else ''}{key}: unknown key; {guess}allowed are {', '.join(allowed)}"
+                yield f"{prefix}{key}: unknown key;{_guess(key, allowed)} allowed are {', '.join(allowed)}"
         case "required":
-            missing = next(key for key in error.validator_value if f"'{key}'" in error.message)
-            yield f"{path + '.' if path else ''}{missing}: missing; it is required"
+            for key in rule:
+                if key not in value and f"'{key}'" in error.message:
+                    yield f"{prefix}{key}: missing; it is required"
         case "enum":
-            choices = ", ".join(map(str, error.validator_value))
-            close = difflib.get_close_matches(str(value), list(map(str, error.validator_value)), 1)
-            yield f"{path}: {value!r} is not allowed{f'; did you mean {close[0]!r}?' if close else ''}; allowed are {choices}"
-        case "oneOf" if error.context:
-            fitting = "object" if isinstance(value, dict) else "integer"
-            for inner in error.context:
-                if inner.schema.get("type") == fitting or inner.relative_path or inner.validator == "enum":
-                    yield from _explain_inner(inner, path)
-            if not isinstance(value, (dict, int)) or isinstance(value, bool):
-                yield f"{path}: {value!r} is neither a number of rows nor a table of sub-categories"
+            choices = [str(choice) for choice in rule]
+            yield f"{path}: {value!r} is not allowed;{_guess(value, choices)} allowed are {', '.join(choices)}"
+        case "oneOf" if isinstance(value, dict):
+            # Every quota table also fails the branch for plain numbers; only the table's own mistakes help.
+            for inner in error.context or ():
+                if inner.validator != "type" or inner.relative_path:
+                    yield from _sentence(inner, ".".join([path, *map(str, inner.relative_path)]))
+        case "oneOf":
+            yield f"{path}: {value!r} is neither a number of rows, 0 or more, nor a table of sub-categories"
         case "type":
-            yield f"{path}: {value!r} is not of the type {error.validator_value}"
+            yield f"{path}: {value!r} is not of the type {rule}"
         case "pattern":
-            yield f"{path}: {value!r} does not match {error.validator_value} ({error.schema.get('description', 'a pattern')})"
+            yield f"{path}: {value!r} does not fit; {schema.get('description', f'it must match {rule}')}"
         case _:
             yield f"{path}: {error.message}"
 
 
-def _explain_inner(error: ValidationError, path: str) -> Iterator[str]:
-    inner = path
-    for part in error.relative_path:
-        inner += f".{part}"
-    if error.validator == "type":
-        return
-    yield from _sentence(error, inner)
+def _guess(value: object, choices: list[str]) -> str:
+    close = difflib.get_close_matches(str(value), choices, 1)
+    return f" did you mean {close[0]!r}?" if close else ""

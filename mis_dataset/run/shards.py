@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -34,6 +34,17 @@ class Item(Generic[Record]):
     outcome: Record | Rejected | Failed
 
 
+def kind(item: Item[Any]) -> Literal["accepted", "rejected", "failed"]:
+    """An item's outcome as a word."""
+    match item.outcome:
+        case Rejected():
+            return "rejected"
+        case Failed():
+            return "failed"
+        case _:
+            return "accepted"
+
+
 class ShardError(Exception):
     """A shard file cannot be used; it is made again. Never leaves the executor."""
 
@@ -42,11 +53,13 @@ class ShardStore(Generic[Record]):
     """The shards of one stage under one fingerprint.
 
     Args:
+        name: the stage's.
         folder: where they lie; made when the first shard is written.
         record: the dataclass that the stage produces.
     """
 
-    def __init__(self, folder: Path, record: type[Record]) -> None:
+    def __init__(self, name: str, folder: Path, record: type[Record]) -> None:
+        self.name = name
         self.folder = folder
         self.record = record
         self._schema = pa.schema(
@@ -124,20 +137,25 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        temporary.replace(path)
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise storage_error(error, path) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def storage_error(error: OSError, path: Path) -> StorageError:
     """An operating-system error as a message with a remedy."""
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
-            return StorageError(f"no space left while writing {path}; free some and run the same command again: finished work is kept")
+            return StorageError(
+                f"no space left while writing {path}; free some and run the same command again: finished work is kept"
+            )
         case errno.EACCES | errno.EPERM | errno.EROFS:
-            return StorageError(f"{path} cannot be written ({error.strerror}); choose another --out or --work, or change its permissions")
+            return StorageError(
+                f"{path} cannot be written ({error.strerror}); choose another --out or --work, or change its permissions"
+            )
         case _:
             return StorageError(f"{path}: {error.strerror or error}")

@@ -1,0 +1,48 @@
+"""The console script ``mis``: thin commands over library functions, one file each."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from mis_dataset.cli.build import build
+from mis_dataset.cli.push import push
+from mis_dataset.cli.status import status
+from mis_dataset.cli.validate import validate
+from mis_dataset.errors import MisError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="mis-dataset", prog_name="mis")
+def cli() -> None:
+    """Generate, check and publish multi-image safety data for vision-language models.
+
+    \b
+    A first dataset, without network, key or GPU:
+      mis build builder_scripts/preview.toml --out build/mis
+      mis validate build/mis
+
+    Exit codes: 0 done, 1 the work failed, 2 the request or its input is wrong.
+    """
+
+
+for command in (build, status, validate, push):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line; a mistake prints one message and no traceback."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("\ninterrupted; finished work is kept: the same command goes on from there", err=True)
+        sys.exit(130)
+    except MisError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)

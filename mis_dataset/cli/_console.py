@@ -1,0 +1,59 @@
+"""What the commands share: where they print, and how a build's progress is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from mis_dataset.run.progress import BarReporter, PlainReporter, Reporter, Silent
+
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+work_option = click.option(
+    "--work",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where finished work is kept.  [default: 'work' beside the dataset]",
+)
+
+
+def default_work(out: Path, work: Path | None) -> Path:
+    """The work folder: the one that was named, or ``work`` beside the dataset."""
+    return work or out.resolve().parent / "work"
+
+
+def console(*, quiet: bool = False) -> Console:
+    """Where results go: standard output, or nowhere."""
+    return Console(quiet=quiet, soft_wrap=True, highlight=False)
+
+
+@contextmanager
+def reporting(*, quiet: bool) -> Iterator[Reporter]:
+    """A reporter on standard error: bars on a terminal, plain lines elsewhere."""
+    screen = Console(stderr=True, highlight=False)
+    if quiet:
+        yield Silent()
+    elif screen.is_terminal:
+        with BarReporter(screen) as bars:
+            yield bars
+    else:
+        yield PlainReporter(screen)
+
+
+def table(title: str, columns: list[str], rows: list[list[Any]]) -> str:
+    """A plain table whose number columns are right-aligned, for people and for pipes alike."""
+    cells = [columns, *[[str(cell) for cell in row] for row in rows]]
+    widths = [max(len(row[place]) for row in cells) for place in range(len(columns))]
+    numeric = [all(isinstance(row[place], (int, float)) for row in rows) for place in range(len(columns))]
+
+    def line(row: list[str]) -> str:
+        padded = (
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(row, widths, numeric, strict=True)
+        )
+        return "  " + "  ".join(padded).rstrip()
+
+    return "\n".join([title, *map(line, cells)])

@@ -1,0 +1,73 @@
+"""``mis build``."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+
+import click
+
+from mis_dataset.cli._console import console, default_work, quiet_option, reporting, table, work_option
+from mis_dataset.pipeline import STAGES, BuildReport, plan, shortfall_lines
+from mis_dataset.pipeline import build as run_build
+from mis_dataset.recipe import load_recipe
+from mis_dataset.records import SUBSETS
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  mis build builder_scripts/preview.toml --out build/mis
+  mis build my_recipe.toml --out build/mis --limit 8       a small first try
+  mis build my_recipe.toml --out build/mis --to render     stop once the images are drawn
+  mis build my_recipe.toml --out build/mis --dry-run       say what would be done"""
+)
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The dataset's directory.")
+@work_option
+@click.option("--to", type=click.Choice(STAGES), default=STAGES[-1], show_default=True, help="The last stage to run.")
+@click.option("--limit", type=click.IntRange(min=1), help="Harmful rows at most, in the recipe's proportions.")
+@click.option("--dry-run", is_flag=True, help="Check everything and say what would be done; do nothing.")
+@quiet_option
+def build(recipe: Path, out: Path, work: Path | None, to: str, limit: int | None, dry_run: bool, quiet: bool) -> None:
+    """Build the dataset that RECIPE describes.
+
+    A build that was stopped goes on where it was: run the same command again.
+    """
+    begun = time.monotonic()
+    loaded = load_recipe(recipe)
+    if limit is not None:
+        loaded = loaded.limited(limit)
+    work = default_work(out, work)
+    if dry_run:
+        console(quiet=quiet).print(plan(loaded, out, work), markup=False)
+        return
+    with reporting(quiet=quiet) as reporter:
+        report = run_build(loaded, out, work, to=to, reporter=reporter)
+    show = console(quiet=quiet)
+    show.print(summary(report), markup=False)
+    seconds = f"{time.monotonic() - begun:.1f} s"
+    show.print(f"{report.out} is ready ({seconds})" if report.out else f"stopped after {to} ({seconds})", markup=False)
+
+
+def summary(report: BuildReport) -> str:
+    """Rows per subset and category, rejects by reason, and quotas that were not met."""
+    parts = []
+    if report.split:
+        rows = [row.scenario for row in report.split.rows]
+        counts = Counter((row.category, row.subset) for row in rows)
+        subsets = [subset for subset in SUBSETS if any(row.subset == subset for row in rows)]
+        body: list[list[object]] = [
+            [category, *(counts[category, subset] for subset in subsets)]
+            for category in dict.fromkeys(row.category for row in rows)
+        ]
+        total = ["all", *(sum(row.subset == subset for row in rows) for subset in subsets)]
+        twins = sum(row.intent == "benign" for row in rows)
+        parts += [table(f"{len(rows)} rows, of which {twins} benign twins", ["category", *subsets], [*body, total])]
+    rejects = [[step.stage, step.reason, step.count] for step in report.funnel if step.outcome != "accepted"]
+    if rejects:
+        parts += [table("Not accepted", ["stage", "reason", "count"], rejects)]
+    if report.split and report.split.shortfalls:
+        parts += ["\n".join(["Quotas not met", *(f"  {line}" for line in shortfall_lines(report.split))])]
+    return "\n\n".join(parts)

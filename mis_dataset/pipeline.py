@@ -1,0 +1,189 @@
+"""The whole flow on one screen.
+
+    recipe ─► compose ─► render ─► teach ─► screen ─► split ─► assemble
+              Scenario   +images   +label   verdicts   subset    Parquet + card
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from mis_dataset.assemble import BuildFacts, FunnelStep, Quota, assemble
+from mis_dataset.backends import make_backend
+from mis_dataset.compose import Brief, Composer
+from mis_dataset.errors import MisError, OutputError
+from mis_dataset.options import identity
+from mis_dataset.recipe import BackendSpec, Recipe, load_recipe
+from mis_dataset.records import Labelled, Rendered, Screened
+from mis_dataset.render import Renderer
+from mis_dataset.resources import resource
+from mis_dataset.run.images import ImageStore
+from mis_dataset.run.local import LocalExecutor, Shards, Stage
+from mis_dataset.run.progress import Reporter, Silent
+from mis_dataset.run.shards import Item, kind
+from mis_dataset.run.stages import render_scenarios, screen_rows, teach_rows
+from mis_dataset.run.state import BuildState, held_fingerprint, stage_folder
+from mis_dataset.screen import Screener
+from mis_dataset.seeds import stable_digest
+from mis_dataset.split import Split, split
+from mis_dataset.teach import Teacher
+
+STAGES = ("compose", "render", "teach", "screen", "split", "assemble")
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build came to."""
+
+    fingerprint: str
+    """Of the whole dataset: equal fingerprints mean equal bytes."""
+    funnel: tuple[FunnelStep, ...]
+    split: Split | None
+    """None if the build was told to stop before the split."""
+    out: Path | None
+    """The dataset, if it was assembled."""
+
+
+def build(
+    recipe: Recipe, out: Path, work: Path, *, to: str = "assemble", reporter: Reporter | None = None
+) -> BuildReport:
+    """Run a recipe, or what is left of it, up to and including the stage ``to``.
+
+    Args:
+        recipe: a checked recipe.
+        out: the dataset's directory; must be free or hold this very dataset.
+        work: keeps finished work; several builds may share it.
+        to: one of `STAGES`.
+        reporter: is told how it goes; by default nobody is.
+
+    Raises:
+        MisError: see `mis_dataset.errors`; finished shards stay, and the same call goes on from there.
+    """
+    start = _Start.of(recipe, out)
+    images = ImageStore(work / "images")
+    executor = LocalExecutor(work, start.prints, reporter or Silent())
+    BuildState(recipe.name, str(out), start.prints).save(work, out)
+
+    draw = partial(render_scenarios, start.renderer, images, recipe.seed, recipe.max_redraws)
+    label = partial(teach_rows, start.teacher, images)
+    judge = partial(screen_rows, start.screeners)
+
+    done: list[Shards[Any]] = [scenarios := executor.source(start.composer.compose(start.brief), recipe.shard_size)]
+    last = STAGES.index(to)
+    if last >= 1:
+        done += [rendered := executor.run(Stage("render", Rendered, draw, images.holds_all), scenarios)]
+    if last >= 2:
+        done += [labelled := executor.run(Stage("teach", Labelled, label), rendered)]
+    if last >= 3:
+        done += [screened := executor.run(Stage("screen", Screened, judge), labelled)]
+    funnel = [step for shards in done for step in _counted(shards.store.name, shards.items())]
+    if last < 4:
+        return BuildReport(start.prints["dataset"], tuple(funnel), None, None)
+
+    chosen = split(list(screened.records()), recipe.quotas, recipe.split)
+    funnel += [FunnelStep("split", "accepted", "", len(chosen.rows)), *_counted("split", chosen.dropped)]
+    if chosen.shortfalls and recipe.split.on_shortfall == "fail":
+        raise MisError("quotas are not met:\n" + "\n".join(f"  - {line}" for line in shortfall_lines(chosen)))
+    if last >= 5 and start.held is None:
+        assemble(chosen.rows, _facts(recipe, start.prints, funnel, chosen), images.root, out)
+    return BuildReport(start.prints["dataset"], tuple(funnel), chosen, out if last >= 5 else None)
+
+
+def plan(recipe: Recipe, out: Path, work: Path) -> str:
+    """What `build` would do, in words; checks what `build` checks first, and does nothing.
+
+    Raises:
+        MisError: what `build` would raise before its first stage.
+    """
+    start = _Start.of(recipe, out)
+    families = sum(start.brief.wanted.values())
+    who: dict[str, Any] = {
+        "compose": start.composer,
+        "render": start.renderer,
+        "teach": start.teacher,
+        "screen": ", ".join(map(str, start.screeners)),
+    }
+    return "\n".join(
+        [
+            f"{recipe.name}: {sum(recipe.quotas.values())} harmful rows and their twins, from {families} families",
+            *(f"  {stage:<8} {stage_folder(work, stage, start.prints[stage])}  {who[stage]}" for stage in who),
+            f"  dataset  {out}{' is complete already: nothing to do' if start.held else ''}",
+        ]
+    )
+
+
+def build_preview(target: Path) -> Path:
+    """Build the embedded preview recipe into ``target`` and return it; seconds, and no network."""
+    recipe = load_recipe(resource("builder_scripts", "preview.toml"))
+    build(recipe, target, target.with_name(target.name + ".work"))
+    return target
+
+
+def shortfall_lines(chosen: Split) -> list[str]:
+    """One line per quota that was not met."""
+    return [
+        f"{subset} / {sub_category}: {got} of {wanted}; more frames, seeds or a larger compose.oversample may help"
+        for (subset, sub_category), (wanted, got) in chosen.shortfalls.items()
+    ]
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Everything that is settled before the first stage."""
+
+    composer: Composer
+    renderer: Renderer
+    teacher: Teacher
+    screeners: tuple[Screener, ...]
+    brief: Brief
+    prints: dict[str, str]
+    """Per stage, a hash of everything that can change its output, the stages before it included."""
+    held: str | None
+    """The fingerprint of the dataset that ``out`` holds already, if it is this one."""
+
+    @classmethod
+    def of(cls, recipe: Recipe, out: Path) -> _Start:
+        # Constructors are cheap and check what they can, so that missing weights, keys or extras show before any work.
+        composer, renderer, teacher = map(_made, (recipe.compose, recipe.render, recipe.teach))
+        screeners = tuple(map(_made, recipe.screen))
+        wanted = {cell: ceil(rows * recipe.oversample) for cell, rows in recipe.quotas.items()}
+        brief = Brief(recipe.seed, wanted, recipe.twins)
+
+        compose = stable_digest("compose", recipe.seed, sorted(wanted.items()), recipe.twins, identity(composer))
+        render = stable_digest("render", compose, recipe.max_redraws, identity(renderer))
+        teach = stable_digest("teach", render, identity(teacher))
+        screen = stable_digest("screen", teach, *map(identity, screeners))
+        dataset = stable_digest("dataset", screen, recipe.canonical())
+        prints = {"compose": compose, "render": render, "teach": teach, "screen": screen, "dataset": dataset}
+
+        held = held_fingerprint(out)
+        if held not in (None, dataset):
+            raise OutputError(f"{out} holds another dataset or other files; choose another --out, or move it away")
+        return cls(composer, renderer, teacher, screeners, brief, prints, held)
+
+
+def _made(spec: BackendSpec) -> Any:
+    return make_backend(spec.stage, spec.backend, spec.options)
+
+
+def _counted(stage: str, items: Iterable[Item[Any]]) -> list[FunnelStep]:
+    counts = Counter((kind(item), getattr(item.outcome, "reason", "")) for item in items)
+    return [FunnelStep(stage, outcome, reason, count) for (outcome, reason), count in sorted(counts.items())]
+
+
+def _facts(recipe: Recipe, prints: dict[str, str], funnel: list[FunnelStep], chosen: Split) -> BuildFacts:
+    return BuildFacts(
+        name=recipe.name,
+        recipe_text=recipe.canonical(),
+        fingerprint=prints["dataset"],
+        stages={stage: fingerprint for stage, fingerprint in prints.items() if stage != "dataset"},
+        funnel=tuple(funnel),
+        quotas=tuple(Quota(*cell, wanted, got) for cell, (wanted, got) in chosen.quotas.items()),
+        card=recipe.card,
+    )

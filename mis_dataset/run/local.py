@@ -1,0 +1,149 @@
+"""The local executor: a stage after the other over shards, doing only what is missing."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from mis_dataset.records import Failed, Rejected, Scenario
+from mis_dataset.run.progress import Reporter
+from mis_dataset.run.shards import Item, Record, ShardError, ShardStore, kind, replacing
+from mis_dataset.run.state import stage_folder
+
+Source = TypeVar("Source")
+
+
+@dataclass(frozen=True)
+class Stage(Generic[Source, Record]):
+    """A sharded stage: what it makes of one shard's records."""
+
+    name: str
+    record: type[Record]
+    work: Callable[[Sequence[Source]], Iterable[Item[Record]]]
+    is_intact: Callable[[Record], bool] = lambda _: True
+    """Whether what a finished record refers to, such as image files, is still as it was."""
+
+
+@dataclass(frozen=True)
+class Shards(Generic[Record]):
+    """A complete stage on disk."""
+
+    store: ShardStore[Record]
+    upstream: tuple[str, ...]
+    """For each shard, the digest of the shard that it was made from."""
+
+    def digests(self) -> tuple[str, ...]:
+        """SHA-256 of each shard."""
+        return tuple(self.store.digest(number) for number in range(len(self.upstream)))
+
+    def items(self) -> Iterator[Item[Record]]:
+        """All items, in order."""
+        for number, upstream in enumerate(self.upstream):
+            yield from self.store.read(number, upstream)
+
+    def records(self) -> Iterator[Record]:
+        """All accepted records, in order."""
+        return (item.outcome for item in self.items() if not isinstance(item.outcome, (Rejected, Failed)))
+
+
+class LocalExecutor:
+    """Runs stages in this process.
+
+    Args:
+        work: the folder that keeps finished work, ``<stage>-<fingerprint>/shard-*.parquet``.
+        fingerprints: of each stage.
+        reporter: is told how it goes.
+    """
+
+    def __init__(self, work: Path, fingerprints: Mapping[str, str], reporter: Reporter) -> None:
+        self.work = work
+        self.fingerprints = fingerprints
+        self.reporter = reporter
+
+    def source(self, families: Iterator[tuple[Scenario, ...]], shard_size: int) -> Shards[Scenario]:
+        """Cut composed families into shards; ``plan.json`` appears last and names their number.
+
+        A composition that was cut short is made again from its start: it is cheap and always the same.
+        """
+        store = self._store("compose", Scenario)
+        plan = store.folder / "plan.json"
+        try:
+            known = json.loads(plan.read_text(encoding="utf-8"))
+            shards = Shards(store, ("",) * known["shards"])
+            count = _count(shards.items())
+        except FileNotFoundError:
+            pass
+        except (ShardError, ValueError, KeyError) as error:
+            self.reporter.note(f"composing again: {error}")
+        else:
+            self.reporter.start("compose", known["shards"], known["shards"])
+            self.reporter.finish("compose", count)
+            return shards
+        self.reporter.start("compose", 0, 0)
+        number = 0
+        while group := list(itertools.islice(families, shard_size)):
+            store.write(number, [Item(scenario.id, scenario) for family in group for scenario in family], "")
+            number += 1
+        with replacing(plan) as temporary:
+            temporary.write_text(json.dumps({"shards": number}), encoding="utf-8")
+        shards = Shards(store, ("",) * number)
+        self.reporter.finish("compose", _count(shards.items()))
+        return shards
+
+    def run(self, stage: Stage[Source, Record], source: Shards[Source]) -> Shards[Record]:
+        """Run a stage over every shard of its source that is missing, damaged, or made from something else."""
+        store = self._store(stage.name, stage.record)
+        upstream = source.digests()
+        finished = [self._finished(stage, store, number, digest) for number, digest in enumerate(upstream)]
+        self.reporter.start(stage.name, len(upstream), sum(finished))
+        for number, digest in enumerate(upstream):
+            if not finished[number]:
+                items = source.store.read(number, source.upstream[number])
+                store.write(number, list(stage.work(_accepted(items))), digest)
+                self.reporter.advance(stage.name)
+        shards = Shards(store, upstream)
+        self.reporter.finish(stage.name, _count(shards.items()))
+        return shards
+
+    def _finished(self, stage: Stage[Any, Record], store: ShardStore[Record], number: int, upstream: str) -> bool:
+        try:
+            damaged = [item.id for item in store.read(number, upstream) if not _stands(stage, item)]
+        except FileNotFoundError:
+            return False
+        except ShardError as error:
+            self.reporter.note(f"{stage.name}: {error}; it is made again")
+            return False
+        if damaged:
+            self.reporter.note(
+                f"{stage.name}: shard {number} refers to files that are missing or damaged "
+                f"({', '.join(damaged[:3])}{' …' if len(damaged) > 3 else ''}); it is made again"
+            )
+        return not damaged
+
+    def _store(self, stage: str, record: type[Record]) -> ShardStore[Record]:
+        return ShardStore(stage, stage_folder(self.work, stage, self.fingerprints[stage]), record)
+
+
+def _stands(stage: Stage[Any, Record], item: Item[Record]) -> bool:
+    return isinstance(item.outcome, (Rejected, Failed)) or stage.is_intact(item.outcome)
+
+
+def _accepted(items: Iterable[Item[Record]]) -> list[Record]:
+    return [item.outcome for item in items if not isinstance(item.outcome, (Rejected, Failed))]
+
+
+def _count(items: Iterable[Item[Any]]) -> str:
+    """``212 accepted, 3 rejected (2 complies, 1 blank)``."""
+    counts = Counter((kind(item), getattr(item.outcome, "reason", "")) for item in items)
+    parts = [f"{sum(count for (outcome, _), count in counts.items() if outcome == 'accepted')} accepted"]
+    for outcome in ("rejected", "failed"):
+        reasons = {reason: count for (name, reason), count in counts.items() if name == outcome}
+        if reasons:
+            listed = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+            parts.append(f"{sum(reasons.values())} {outcome} ({listed})")
+    return ", ".join(parts)

@@ -1,0 +1,109 @@
+"""What a build is about, for whoever asks later: which stages, with which fingerprints, and what a directory holds."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mis_dataset.errors import OutputError
+from mis_dataset.run.shards import replacing, storage_error
+from mis_dataset.seeds import stable_digest
+
+
+@dataclass(frozen=True)
+class BuildState:
+    """The last build into a directory, finished or not; kept in the work folder."""
+
+    recipe: str
+    out: str
+    fingerprints: Mapping[str, str]
+
+    def save(self, work: Path, out: Path) -> None:
+        """Keep it in ``work``.
+
+        Raises:
+            StorageError: the folder cannot be written.
+        """
+        with replacing(_state_path(work, out)) as temporary:
+            temporary.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, work: Path, out: Path) -> BuildState:
+        """The state of the last build into ``out``.
+
+        Raises:
+            OutputError: no build into ``out`` is known in ``work``.
+        """
+        try:
+            return cls(**json.loads(_state_path(work, out).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise OutputError(
+                f"no build of {out} is known in {work}; start one with: mis build RECIPE --out {out} (or name its --work)"
+            ) from error
+
+
+def stage_folder(work: Path, stage: str, fingerprint: str) -> Path:
+    """Where a stage's shards lie."""
+    return work / f"{stage}-{fingerprint[:12]}"
+
+
+def held_fingerprint(out: Path) -> str | None:
+    """The fingerprint of the dataset in ``out``, an empty string if it holds something else, None if it is free.
+
+    Raises:
+        StorageError: the directory cannot be read.
+    """
+    try:
+        if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+            return None
+        fingerprint: str = json.loads((out / "manifest.json").read_text(encoding="utf-8"))["fingerprint"]
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError):
+        return ""
+    except OSError as error:
+        raise storage_error(error, out) from error
+    return fingerprint
+
+
+def _state_path(work: Path, out: Path) -> Path:
+    return work / "builds" / f"{out.name}-{stable_digest(out.resolve())[:8]}.json"
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """How far one stage is."""
+
+    name: str
+    done: int
+    """Complete shards."""
+    total: int | None
+    """Shards in all; None until everything is composed."""
+    items: int
+    """Accepted items in the complete shards."""
+    rejected: int
+    """Items that were rejected or failed."""
+
+
+def stage_status(work: Path, state: BuildState) -> Iterator[StageStatus]:
+    """Read from the files how far each sharded stage is; unreadable shards do not count."""
+    total: int | None = None
+    for stage in ("compose", "render", "teach", "screen"):
+        folder = stage_folder(work, stage, state.fingerprints[stage])
+        if stage == "compose":
+            try:
+                total = json.loads((folder / "plan.json").read_text(encoding="utf-8"))["shards"]
+            except (OSError, ValueError, KeyError):
+                total = None
+        done, statuses = 0, Counter[str]()
+        for path in sorted(folder.glob("shard-*.parquet")):
+            try:
+                statuses.update(pq.ParquetFile(path).read(columns=["status"])["status"].to_pylist())
+            except (pa.ArrowException, OSError):
+                continue
+            done += 1
+        yield StageStatus(stage, done, total, statuses["accepted"], statuses["rejected"] + statuses["failed"])

@@ -1,0 +1,513 @@
+"""The client layer, with the real openai client against a real server."""
+
+import asyncio
+import gc
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from chat_server import MODEL, ChatServer, Reply, Script, decode_image, drop, fail, later, say
+from PIL import Image
+
+from mis_dataset.chat import Chat, ChatAnswer, ChatSettings, fill_prompt, jpeg_part, retry_after, valid_unicode
+from mis_dataset.errors import (
+    BackendError,
+    StorageError,
+    TeacherAuthError,
+    TeacherError,
+    TeacherModelError,
+    TeacherUnreachable,
+)
+from mis_dataset.options import identity
+from mis_dataset.records import Failed, Rejected
+
+KEY = "sk-very-secret"
+SCHEMA = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asker(ChatSettings):
+    """The smallest backend: each item is a question, each result what came of it."""
+
+    model: str = "test-vlm"
+    api_key_env: str = "CHAT_TEST_KEY"
+    backoff_s: float = 0.001
+    max_retries: int = 2
+    timeout_s: float = 10.0
+
+    def ask(self, questions: Sequence[str]) -> Iterator[ChatAnswer | Rejected | Failed]:
+        return self.converse(self._ask, questions)
+
+    async def _ask(self, chat: Chat, question: str) -> ChatAnswer | Rejected | Failed:
+        return await chat.ask([{"role": "user", "content": question}], schema=SCHEMA, seed=7)
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch):
+    monkeypatch.setenv("CHAT_TEST_KEY", KEY)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+def ask(script: Script, questions: Sequence[str] = ("hello",), **settings: object):
+    """What came of the questions, and the server that was asked."""
+    with ChatServer(script) as server:
+        return list(Asker(base_url=server.base_url, **settings).ask(questions)), server
+
+
+def echo(call) -> Reply:
+    return say(call.texts[-1])
+
+
+def poisoned(call) -> Reply:
+    """Answers everything but questions that begin with ``bad``."""
+    return fail(500) if call.texts[-1].startswith("bad") else echo(call)
+
+
+def first_then(first: Reply, script: Script = echo) -> Script:
+    return lambda call: first if call.number == 0 else script(call)
+
+
+# What an answer holds
+
+
+def test_an_answer_names_the_model_that_gave_it():
+    [answer], _ = ask(echo)
+    assert answer == ChatAnswer("hello", MODEL, "fp_test", 100, 20)
+
+
+def test_an_answer_without_usage_or_fingerprint_is_fine():
+    reply = say("hello", fingerprint=None)
+    del reply.body["usage"]
+    [answer], _ = ask(lambda call: reply)
+    assert answer == ChatAnswer("hello", MODEL, "", 0, 0)
+
+
+def test_an_empty_answer_is_an_empty_text():
+    [answer], _ = ask(lambda call: say(None))
+    assert isinstance(answer, ChatAnswer)
+    assert answer.text == ""
+
+
+def test_a_lone_surrogate_in_an_answer_can_be_stored():
+    [answer], _ = ask(lambda call: say("broken \ud83d smile"))
+    assert answer.text.encode() == b"broken ? smile"
+
+
+# What is sent
+
+
+def test_settings_reach_the_server():
+    _, server = ask(echo, temperature=0.5, max_tokens=77)
+    body = server.calls[0].body
+    assert (body["model"], body["temperature"], body["max_tokens"], body["seed"]) == ("test-vlm", 0.5, 77, 7)
+
+
+def test_no_temperature_is_the_servers_own():
+    _, server = ask(echo)
+    assert "temperature" not in server.calls[0].body
+
+
+def test_the_schema_is_sent_as_strict_structured_output():
+    _, server = ask(echo)
+    sent = server.calls[0].body["response_format"]
+    assert sent == {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": SCHEMA}}
+
+
+def test_the_key_comes_from_the_named_variable():
+    _, server = ask(echo)
+    assert server.calls[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+def test_a_server_without_keys_gets_a_dummy(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-for-somebody-else")
+    _, server = ask(echo, api_key_env="")
+    assert server.calls[0].headers["authorization"] == "Bearer none"
+
+
+def test_a_missing_key_names_the_variable_and_sends_nothing(monkeypatch):
+    monkeypatch.delenv("CHAT_TEST_KEY")
+    with ChatServer(echo) as server:
+        with pytest.raises(TeacherAuthError, match="CHAT_TEST_KEY is not set"):
+            list(Asker(base_url=server.base_url).ask(["hello"]))
+        assert server.calls == []
+
+
+# Many at a time
+
+
+def test_results_keep_the_order_of_the_items():
+    questions = [str(number) for number in range(12)]
+    results, _ = ask(lambda call: later(echo(call), 0.05 if int(call.texts[-1]) % 3 == 0 else 0), questions)
+    assert [answer.text for answer in results] == questions
+
+
+def test_no_more_requests_are_in_flight_than_allowed():
+    _, server = ask(lambda call: later(echo(call), 0.02), list("abcdefghijkl"), concurrency=3)
+    assert server.most_at_once == 3
+
+
+def test_connections_are_kept_and_as_many_as_requests_in_flight():
+    _, server = ask(lambda call: later(echo(call), 0.01), list("abcdefghijkl"), concurrency=3)
+    assert server.connections <= 3
+
+
+def test_early_results_come_before_late_ones_are_done():
+    with ChatServer(lambda call: later(echo(call), 30 if call.texts[-1] == "slow" else 0)) as server:
+        results = Asker(base_url=server.base_url).ask(["quick", "slow"])
+        assert next(results).text == "quick"
+        results.close()
+
+
+def test_closing_the_iterator_cancels_what_is_in_flight():
+    with ChatServer(lambda call: later(echo(call), 0 if call.texts[-1] == "0" else 30)) as server:
+        results = Asker(base_url=server.base_url, concurrency=2).ask([str(number) for number in range(20)])
+        next(results)
+        started = time.monotonic()
+        results.close()
+        assert time.monotonic() - started < 5
+        assert len(server.calls) <= 4
+
+
+def test_it_works_inside_a_running_loop():
+    async def cell() -> int:
+        results, _ = ask(echo)
+        return len(results)
+
+    assert asyncio.run(cell()) == 1
+
+
+def test_a_mistake_in_the_work_reaches_the_caller_as_it_is():
+    @dataclass(frozen=True, kw_only=True)
+    class Clumsy(Asker):
+        async def _ask(self, chat: Chat, question: str) -> ChatAnswer:
+            raise ZeroDivisionError(question)
+
+    with pytest.raises(ZeroDivisionError, match="hello"):
+        list(Clumsy(base_url="http://127.0.0.1:9/v1").ask(["hello"]))
+
+
+def test_nothing_stays_open_after_an_error_in_mid_flight():
+    # Unclosed sockets and loops warn when they are collected; warnings are errors here.
+    with pytest.raises(TeacherAuthError):
+        ask(lambda call: fail(401) if call.number == 5 else later(echo(call), 0.01), list("abcdefghijkl"))
+    gc.collect()
+
+
+# Answers that are no answers
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (say(None, refusal="I can't help with that."), "refused"),
+        (say('{"answer": "I was just', finish="length"), "truncated"),
+        (say("", finish="content_filter"), "content_filtered"),
+        (fail(400, "flagged", code="content_filter"), "content_filtered"),
+        (fail(400, "image too large"), "bad_request"),
+        (fail(413, "too much"), "bad_request"),
+    ],
+)
+def test_an_unusable_answer_is_rejected_without_another_try(reply, reason):
+    [result], server = ask(lambda call: reply, max_tokens=5)
+    assert isinstance(result, Rejected)
+    assert result.reason == reason
+    # A bad request is sent once more without the schema, in case that was the fault.
+    assert len(server.calls) == (2 if reason == "bad_request" else 1)
+
+
+def test_a_bad_request_says_what_the_server_said():
+    [result], _ = ask(lambda call: fail(400, "image 2 has more than 2048 pixels"))
+    assert "image 2 has more than 2048 pixels" in result.detail
+
+
+# Parameters that a server does not take
+
+
+def without_schemas(call) -> Reply:
+    return fail(400, "unknown field") if call.wants_schema else echo(call)
+
+
+def test_a_server_that_turns_the_schema_down_is_asked_without():
+    results, server = ask(without_schemas, ["a", "b", "c"], concurrency=1)
+    assert [answer.text for answer in results] == ["a", "b", "c"]
+    assert [call.wants_schema for call in server.calls] == [True, False, False, False]
+
+
+def test_what_was_turned_down_is_remembered_over_calls_and_said_once(caplog):
+    caplog.set_level(logging.WARNING)
+    with ChatServer(without_schemas) as server:
+        asker = Asker(base_url=server.base_url)
+        list(asker.ask(["a", "b", "c"]))
+        list(asker.ask(["d"]))
+        assert [call.wants_schema for call in server.calls if call.texts == ["d"]] == [False]
+    assert [record.getMessage().count("turned down response_format") for record in caplog.records] == [1]
+
+
+def test_one_bad_image_does_not_cost_the_others_their_schema():
+    def particular(call) -> Reply:
+        return fail(400, "cannot decode image") if call.texts[-1] == "bad" else echo(call)
+
+    results, server = ask(particular, ["bad", "good"], concurrency=1)
+    assert isinstance(results[0], Rejected)
+    assert server.calls[-1].wants_schema
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"), [("max_tokens", {"max_completion_tokens": 77}), ("seed", {}), ("response_format", {})]
+)
+def test_a_parameter_that_the_server_names_is_replaced_and_the_others_stay(name, instead):
+    def picky(call) -> Reply:
+        return fail(400, f"Unsupported parameter: '{name}'", param=name) if name in call.body else echo(call)
+
+    [answer], server = ask(picky, max_tokens=77)
+    before, after = server.calls[0].body, server.calls[-1].body
+    assert answer.text == "hello"
+    assert after == {key: value for key, value in before.items() if key != name} | instead
+
+
+def test_what_a_server_takes_is_no_part_of_a_backends_identity():
+    asker = Asker(base_url="http://127.0.0.1:9/v1")
+    before = identity(asker)
+    asker.turned_down.add("seed")
+    assert identity(asker) == before
+
+
+# Errors that end everything
+
+
+def test_a_wrong_key_stops_at_once_and_names_the_variable():
+    # The first row is slow: the refusal of the second must not wait for it.
+    def strict(call) -> Reply:
+        return later(echo(call), 30) if call.texts[-1] == "slow" else fail(401)
+
+    started = time.monotonic()
+    with pytest.raises(TeacherAuthError, match="CHAT_TEST_KEY"):
+        ask(strict, ["slow", "a", "b"], concurrency=2)
+    assert time.monotonic() - started < 5
+
+
+def test_a_forbidden_model_is_a_matter_of_the_key():
+    with pytest.raises(TeacherAuthError, match=r"403.*may use 'test-vlm'"):
+        ask(lambda call: fail(403))
+
+
+def test_a_server_that_wants_a_key_after_all_says_how_to_name_one():
+    with pytest.raises(TeacherAuthError, match="api_key_env"):
+        ask(lambda call: fail(401), api_key_env="")
+
+
+def test_an_unknown_model_is_named_with_its_server():
+    with pytest.raises(TeacherModelError, match=r"127\.0\.0\.1.*'nobody'.*no such model"):
+        ask(lambda call: fail(404, "no such model"), model="nobody")
+
+
+def test_a_base_url_without_its_path_is_a_matter_of_the_address():
+    with ChatServer(echo) as server, pytest.raises(TeacherModelError, match="base_url"):
+        list(Asker(base_url=server.base_url.removesuffix("/v1")).ask(["hello"]))
+
+
+def test_a_refusal_that_no_retry_can_mend_ends_the_work():
+    with pytest.raises(TeacherError, match="402: balance too low"):
+        ask(lambda call: fail(402, "balance too low"))
+
+
+def test_an_echoed_key_is_hidden_in_errors():
+    with pytest.raises(TeacherAuthError) as caught:
+        ask(lambda call: fail(401, f"wrong: {call.headers['authorization']}"))
+    assert KEY not in str(caught.value)
+    assert "***" in str(caught.value)
+
+
+@pytest.mark.parametrize("reply", [say(f"the key is {KEY}"), say(None, refusal=KEY), fail(400, KEY)])
+def test_an_echoed_key_is_hidden_in_results(reply):
+    results, _ = ask(lambda call: reply)
+    assert KEY not in str(results)
+    assert "***" in str(results)
+
+
+# Trying again
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        fail(429),
+        fail(500),
+        fail(503),
+        fail(408),
+        drop(),
+        Reply(b"<html>gateway</html>", headers={"content-type": "text/html"}),
+        Reply(b'{"choices": [{'),
+        Reply({"error": {"message": "upstream is busy"}}),
+        Reply({"choices": []}),
+        Reply({"choices": ["what?"]}),
+        Reply(b"\xff\xfe{"),
+    ],
+)
+def test_passing_trouble_is_tried_again(trouble):
+    [answer], server = ask(first_then(trouble))
+    assert answer.text == "hello"
+    assert len(server.calls) == 2
+
+
+def test_a_slow_answer_is_given_up_and_tried_again():
+    [answer], server = ask(lambda call: later(echo(call), 30 if call.number == 0 else 0), timeout_s=0.2)
+    assert answer.text == "hello"
+    assert len(server.calls) == 2
+
+
+def test_retries_are_bounded():
+    with ChatServer(lambda call: fail(500)) as server:
+        with pytest.raises(TeacherUnreachable):
+            list(Asker(base_url=server.base_url, max_retries=3).ask(["hello"]))
+        assert len(server.calls) == 4
+
+
+def test_retry_after_is_honoured():
+    started = time.monotonic()
+    ask(first_then(fail(429, retry_after="1")))
+    assert time.monotonic() - started >= 1
+
+
+def test_pauses_grow():
+    arrivals: list[float] = []
+
+    def stubborn(call) -> Reply:
+        arrivals.append(time.monotonic())
+        return fail(503) if call.number < 3 else echo(call)
+
+    ask(stubborn, max_retries=3, backoff_s=0.1)
+    pauses = [after - before for before, after in pairwise(arrivals)]
+    # Half to all of 0.1, 0.2 and 0.4 seconds, and what the requests themselves take.
+    assert pauses[0] >= 0.05
+    assert pauses[1] >= 0.1
+    assert pauses[2] >= 0.2
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "2"}, 2),
+        ({"retry-after": "0.5"}, 0.5),
+        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
+        ({"retry-after": "86400"}, 120),
+        ({"retry-after": "soon"}, 0),
+        ({"retry-after": "1.2.3"}, 0),
+        ({"retry-after": "Thu, 01 Jan 1970 00:00:00 GMT"}, 0),
+        ({}, 0),
+    ],
+)
+def test_retry_after_is_read_in_all_its_forms(headers, seconds):
+    assert retry_after(headers) == seconds
+
+
+def test_retry_after_may_be_a_date():
+    moment = datetime.now(UTC) + timedelta(seconds=30)
+    assert 25 < retry_after({"retry-after": format_datetime(moment, usegmt=True)}) <= 30
+
+
+# When nothing helps
+
+
+def test_an_item_that_alone_gets_no_answer_fails_alone():
+    results, _ = ask(poisoned, ["a", "bad", "c"], concurrency=1)
+    assert [type(result) for result in results] == [ChatAnswer, Failed, ChatAnswer]
+    assert results[1].reason == "server_error"
+
+
+def test_bad_items_at_the_start_fail_once_another_is_answered():
+    results, _ = ask(poisoned, ["bad 1", "bad 2", "c"], concurrency=1)
+    assert [type(result) for result in results] == [Failed, Failed, ChatAnswer]
+
+
+def test_bad_items_at_the_end_fail_after_others_were_answered():
+    results, _ = ask(poisoned, ["a", "bad 1", "bad 2"], concurrency=1)
+    assert [type(result) for result in results] == [ChatAnswer, Failed, Failed]
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (fail(429), "rate_limited"),
+        (fail(500), "server_error"),
+        (drop(), "connection_lost"),
+        (Reply({}), "no_completion"),
+    ],
+)
+def test_a_failure_says_what_happened(reply, reason):
+    results, _ = ask(lambda call: reply if call.texts[-1] == "bad" else echo(call), ["bad", "good"], max_retries=0)
+    assert isinstance(results[0], Failed)
+    assert results[0].reason == reason
+
+
+def test_a_time_out_says_how_long_it_waited():
+    def sluggish(call) -> Reply:
+        return later(echo(call), 30 if call.texts[-1] == "bad" else 0)
+
+    results, _ = ask(sluggish, ["bad", "good"], max_retries=0, timeout_s=0.2)
+    assert results[0] == Failed("timed_out", "no answer within 0.2 s")
+
+
+def test_a_server_that_dies_halfway_stops_the_work_and_fails_no_item():
+    # The rows without an answer must stay undone, so that a second run does them.
+    with ChatServer(poisoned) as server:
+        results = Asker(base_url=server.base_url, concurrency=1).ask(["a", "b", "bad 1", "bad 2", "bad 3", "c"])
+        assert [next(results).text, next(results).text] == ["a", "b"]
+        with pytest.raises(TeacherUnreachable, match=r"none of 3 rows.*server_error"):
+            next(results)
+
+
+def test_a_server_that_is_not_there_is_unreachable():
+    with ChatServer(echo) as server:
+        gone = server.base_url
+    with pytest.raises(TeacherUnreachable, match=r"none of 1 row.*connection_lost"):
+        list(Asker(base_url=gone).ask(["hello"]))
+
+
+# Images and prompts
+
+
+def test_an_image_is_sent_as_a_small_jpeg(tmp_path):
+    Image.new("RGBA", (400, 200), "red").save(tmp_path / "wide.png")
+    picture = decode_image(jpeg_part(tmp_path / "wide.png", 100, 90)["image_url"]["url"])
+    assert (picture.format, picture.mode, picture.size) == ("JPEG", "RGB", (100, 50))
+
+
+def test_a_small_image_is_not_enlarged(tmp_path):
+    Image.new("RGB", (40, 20)).save(tmp_path / "small.png")
+    assert decode_image(jpeg_part(tmp_path / "small.png", 100, 90)["image_url"]["url"]).size == (40, 20)
+
+
+@pytest.mark.parametrize("content", [b"not an image", None])
+def test_an_unreadable_image_names_its_file(tmp_path, content):
+    if content:
+        (tmp_path / "lost.png").write_bytes(content)
+    with pytest.raises(StorageError, match=r"lost\.png"):
+        jpeg_part(tmp_path / "lost.png", 100, 90)
+
+
+def test_a_prompt_is_filled_and_its_values_are_left_alone(tmp_path):
+    prompt = write(tmp_path, 'It costs $$5, {"question": "$question"}')
+    assert fill_prompt(prompt, question="$100 for {0} or ${x}?") == 'It costs $5, {"question": "$100 for {0} or ${x}?"}'
+
+
+@pytest.mark.parametrize("text", ["$question and $extra", "no variable", "$question costs $5"])
+def test_a_prompt_whose_variables_do_not_fit_names_file_and_variables(tmp_path, text):
+    with pytest.raises(BackendError, match=r"prompt\.txt.*\$question"):
+        fill_prompt(write(tmp_path, text), question="?")
+
+
+def test_valid_unicode_leaves_real_text_alone():
+    assert valid_unicode("naïve 🙂 text") == "naïve 🙂 text"
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "prompt.txt"
+    path.write_text(text)
+    return path

@@ -1,0 +1,138 @@
+import tomllib
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mis_dataset.errors import RecipeError
+from mis_dataset.recipe import load_recipe, recipe_schema, spread
+from mis_dataset.resources import resource
+from mis_dataset.taxonomy import taxonomy
+
+MINIMAL = """
+name = "tiny"
+seed = 1
+[quotas]
+hard = 14
+[compose]
+backend = "grammar"
+[render]
+backend = "pictogram"
+[teach]
+backend = "template"
+[[screen]]
+backend = "rules"
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "recipe.toml"
+    path.write_text(text)
+    return path
+
+
+def problems(folder: Path, text: str) -> list[str]:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(written(folder, text))
+    return caught.value.problems
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in resource("builder_scripts").glob("*.toml")))
+def test_shipped_recipes_are_valid(name: str):
+    recipe = load_recipe(resource("builder_scripts", name))
+    assert recipe.name == name.removesuffix(".toml")
+
+
+def test_defaults_come_from_the_schema(tmp_path: Path):
+    recipe = load_recipe(written(tmp_path, MINIMAL))
+    assert recipe.shard_size == recipe_schema()["properties"]["shard_size"]["default"]
+    assert recipe.card.license == recipe_schema()["properties"]["card"]["properties"]["license"]["default"]
+    assert recipe.split.on_shortfall == "report"
+    assert set(recipe.quotas.values()) == {1}
+
+
+def test_all_mistakes_are_reported_at_once_with_their_keys(tmp_path: Path):
+    text = MINIMAL.replace("seed = 1", "seed = -1\nsede = 2").replace('"pictogram"', '"pictogram"\nsize = 9000\nsise = 1')
+    text = text.replace("hard = 14", 'easy = "many"').replace('"rules"', '"rulez"')
+    found = problems(tmp_path, text)
+    for expected in (
+        "sede: unknown key; did you mean 'seed'?",
+        "seed: -1 is less than the minimum of 0",
+        "quotas.easy: 'many' is neither a number of rows",
+        "render.size: 9000 is greater than the maximum of 2048",
+        "render.sise: unknown key; did you mean 'size'?",
+        "screen[0].backend: there is no backend 'rulez'; Did you mean 'rules'?",
+    ):
+        assert any(expected in problem for problem in found), f"{expected!r} not in {found}"
+    assert len(found) == 6
+
+
+def test_an_unknown_sub_category_is_a_mistake(tmp_path: Path):
+    found = problems(tmp_path, MINIMAL.replace("hard = 14", 'hard = { "Property Crime" = 3 }'))
+    assert len(found) == 1
+    assert "did you mean 'Property Crimes'?" in found[0]
+
+
+def test_missing_tables_are_named(tmp_path: Path):
+    found = problems(tmp_path, "name = 'x'\nseed = 1\n")
+    assert {problem.split(":")[0] for problem in found} == {"quotas", "compose", "render", "teach", "screen"}
+
+
+def test_a_missing_required_setting_of_a_backend_is_named(tmp_path: Path):
+    found = problems(tmp_path, MINIMAL.replace('"pictogram"', '"diffusion"'))
+    assert any("render.model: missing" in problem for problem in found)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"name = ", "not valid TOML"), (b"\xff\xfe", "cannot be read")], ids=["broken", "binary"]
+)
+def test_unreadable_files_are_named(tmp_path: Path, content: bytes, message: str):
+    path = tmp_path / "recipe.toml"
+    path.write_bytes(content)
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path):
+    with pytest.raises(RecipeError, match="there is no such recipe"):
+        load_recipe(tmp_path / "none.toml")
+
+
+def test_the_canonical_recipe_is_a_recipe_that_means_the_same(tmp_path: Path):
+    recipe = load_recipe(resource("builder_scripts", "preview.toml"))
+    again = load_recipe(written(tmp_path, recipe.canonical()))
+    assert again.canonical() == recipe.canonical()
+    assert again.quotas == recipe.quotas
+
+
+def test_the_canonical_recipe_leaves_out_what_changes_no_output(tmp_path: Path):
+    plain = load_recipe(written(tmp_path, MINIMAL))
+    tuned = load_recipe(written(tmp_path, "shard_size = 3\n# a comment\n" + MINIMAL))
+    assert tuned.shard_size == 3
+    assert tuned.canonical() == plain.canonical()
+    assert tomllib.loads(plain.canonical())["render"] == {"backend": "pictogram", "size": 512, "max_redraws": 2}
+
+
+def test_a_limit_keeps_the_proportions(tmp_path: Path):
+    recipe = load_recipe(resource("builder_scripts", "preview.toml")).limited(18)
+    assert sum(recipe.quotas.values()) == 18
+    subsets = Counter(subset for subset, _ in recipe.quotas)
+    assert subsets == {"train": 8, "easy": 4, "hard": 6}
+    # Few rows still cover every sub-category.
+    assert len({name for _, name in recipe.quotas}) == 14
+
+
+@given(st.integers(0, 10_000), st.dictionaries(st.integers(), st.integers(1, 500), min_size=1))
+def test_spreading_is_exact_and_fair(total: int, weights: dict[int, int]):
+    shares = spread(total, weights)
+    whole = sum(weights.values())
+    assert sum(shares.values()) == total
+    for key, weight in weights.items():
+        assert abs(shares[key] - total * weight / whole) < 1
+
+
+def test_the_schema_knows_every_sub_category():
+    table = recipe_schema()["properties"]["quotas"]["properties"]["hard"]["oneOf"][1]
+    assert table["propertyNames"]["enum"] == list(taxonomy().sub_categories)

@@ -84,7 +84,9 @@ def load_lexicon(files: list[Path]) -> dict[str, Thing]:
             if key in things:
                 problems.append(f"{where}: this key is defined twice")
             if unknown := table.keys() - _FIELDS:
-                problems.append(f"{where}: unknown field {', '.join(sorted(unknown))}; known are {', '.join(sorted(_FIELDS))}")
+                problems.append(
+                    f"{where}: unknown field {', '.join(sorted(unknown))}; known are {', '.join(sorted(_FIELDS))}"
+                )
             if not table.get("name") or not table.get("icons"):
                 problems.append(f"{where}: needs a name and icons")
                 continue
@@ -94,7 +96,8 @@ def load_lexicon(files: list[Path]) -> dict[str, Thing]:
                 icons=tuple(table["icons"]),
                 colour=table.get("colour"),
                 scene=table.get("scene", "plain"),
-                prompt=table.get("prompt") or f"a clear, well-lit photograph of {table['name']}, centred, natural background",
+                prompt=table.get("prompt")
+                or f"a clear, well-lit photograph of {table['name']}, centred, natural background",
                 harmful=table.get("harmful", False),
             )
             if thing.name in names:

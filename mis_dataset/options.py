@@ -77,7 +77,9 @@ def content_digest(path: Path) -> str:
     if path.is_file():
         return stable_digest(path.read_bytes().hex())
     files = sorted(file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
-    return stable_digest(*(part for file in files for part in (file.relative_to(path).as_posix(), content_digest(file))))
+    return stable_digest(
+        *(part for file in files for part in (file.relative_to(path).as_posix(), content_digest(file)))
+    )
 
 
 def _settings(backend: type) -> tuple[Field[Any], ...]:

@@ -47,7 +47,9 @@ def taxonomy() -> Taxonomy:
     with resource("dataset_card", "taxonomy.toml").open("rb") as file:
         data = tomllib.load(file)
     subs = [
-        SubCategory(category=category["name"], **sub) for category in data["category"] for sub in category["sub_category"]
+        SubCategory(category=category["name"], **sub)
+        for category in data["category"]
+        for sub in category["sub_category"]
     ]
     relations = [Relation(**relation) for relation in data["relation"]]
     return Taxonomy({sub.name: sub for sub in subs}, {relation.name: relation for relation in relations})

@@ -225,7 +225,11 @@ def _subset_problems(frame: Frame, things: Mapping[str, Thing]) -> Iterator[str]
         if sum(map(all, harmful)) > 1:
             yield "an easy frame must have only one harmful slot"
     if frame.subset != "train" and not frame.twins:
-        yield f"an {frame.subset} frame needs a benign twin" if frame.subset == "easy" else "a hard frame needs a benign twin"
+        yield (
+            f"an {frame.subset} frame needs a benign twin"
+            if frame.subset == "easy"
+            else "a hard frame needs a benign twin"
+        )
     if frame.subset == "easy":
         for twin in frame.twins:
             if not all(harmful[twin.slot]):

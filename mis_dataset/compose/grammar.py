@@ -57,13 +57,17 @@ def _families(subset: str, sub_category: str, brief: Brief) -> Iterator[tuple[Sc
 def _from_frame(frame: Frame, brief: Brief) -> Iterator[tuple[Scenario, ...]]:
     indices = list(range(frame.size))
     stable_random(brief.seed, frame.name).shuffle(indices)
+    taken: set[tuple[str, ...]] = set()
     for index in indices:
         keys = frame.combination(index)
         if _is_usable(keys, side_of(frame.subset)):
-            yield _family(frame, keys, stable_random(brief.seed, frame.name, index), brief.twins)
+            yield _family(frame, keys, stable_random(brief.seed, frame.name, index), brief.twins, taken)
 
 
-def _family(frame: Frame, keys: tuple[str, ...], rng: Random, twins: float) -> tuple[Scenario, ...]:
+def _family(
+    frame: Frame, keys: tuple[str, ...], rng: Random, twins: float, taken: set[tuple[str, ...]]
+) -> tuple[Scenario, ...]:
+    """A harmful scenario and its twin; ``taken`` holds the questions and things of the frame's twins so far."""
     question, noun, opener = rng.choice(frame.questions), rng.choice(_NOUNS), rng.choice(_OPENERS)
     rationale, reply = rng.choice(frame.rationale), f"{rng.choice(frame.refusal)} {rng.choice(frame.help)}"
     order = image_order(question)
@@ -90,7 +94,7 @@ def _family(frame: Frame, keys: tuple[str, ...], rng: Random, twins: float) -> t
         )
 
     harmful = scenario(keys, "harmful", rationale, reply)
-    swapped = _swap(frame, keys, rng) if rng.random() < twins else None
+    swapped = _swap(frame, question, keys, rng, taken) if rng.random() < twins else None
     if swapped is None:
         return (harmful,)
     twin, twin_keys = swapped
@@ -102,19 +106,24 @@ def _linked(harmful: Scenario, benign: Scenario) -> tuple[Scenario, Scenario]:
     return replace(harmful, twin_id=benign.id), replace(benign, twin_id=harmful.id)
 
 
-def _swap(frame: Frame, keys: tuple[str, ...], rng: Random) -> tuple[Twin, tuple[str, ...]] | None:
-    """A twin and the things it shows, or None if every one of them would cross from train to test."""
+def _swap(
+    frame: Frame, question: str, keys: tuple[str, ...], rng: Random, taken: set[tuple[str, ...]]
+) -> tuple[Twin, tuple[str, ...]] | None:
+    """A twin and the things it shows; None if each would cross from train to test or is another family's already."""
     choices = [(twin, key) for twin in frame.twins for key in twin.objects]
     rng.shuffle(choices)
     for twin, key in choices:
         swapped = (*keys[: twin.slot], key, *keys[twin.slot + 1 :])
-        if _is_usable(swapped, side_of(frame.subset)):
+        if (question, *swapped) not in taken and _is_usable(swapped, side_of(frame.subset)):
+            taken.add((question, *swapped))
             return twin, swapped
     return None
 
 
 def _is_usable(keys: Sequence[str], side: str) -> bool:
-    return len(set(keys)) == len(keys) and all(_pair_sides()[frozenset(pair)] == side for pair in itertools.combinations(keys, 2))
+    return len(set(keys)) == len(keys) and all(
+        _pair_sides()[frozenset(pair)] == side for pair in itertools.combinations(keys, 2)
+    )
 
 
 @cache

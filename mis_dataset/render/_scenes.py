@@ -34,7 +34,11 @@ def _table(size: int, rng: Random) -> Image.Image:
     draw.rectangle((0, edge, size, edge + size * 0.02), fill=hsl(wood, 0.42, light + 0.1))
     for _ in range(rng.randint(2, 4)):
         y = rng.uniform(edge + size * 0.05, size)
-        draw.line((0, y, size, y + size * rng.uniform(-0.01, 0.01)), fill=hsl(wood, 0.42, light - 0.05), width=max(1, size // 256))
+        draw.line(
+            (0, y, size, y + size * rng.uniform(-0.01, 0.01)),
+            fill=hsl(wood, 0.42, light - 0.05),
+            width=max(1, size // 256),
+        )
     return image
 
 
@@ -47,7 +51,9 @@ def _room(size: int, rng: Random) -> Image.Image:
     draw.rectangle((0, floor - size * 0.02, size, floor), fill=hsl(wall, 0.15, 0.97))
     width, height = size * rng.uniform(0.2, 0.26), size * rng.uniform(0.24, 0.3)
     left, top = rng.choice([size * 0.06, size * 0.94 - width]), size * rng.uniform(0.07, 0.13)
-    draw.rounded_rectangle((left, top, left + width, top + height), size * 0.01, hsl(0.55, 0.6, 0.86), "white", max(2, size // 70))
+    draw.rounded_rectangle(
+        (left, top, left + width, top + height), size * 0.01, hsl(0.55, 0.6, 0.86), "white", max(2, size // 70)
+    )
     draw.line((left + width / 2, top, left + width / 2, top + height), fill="white", width=max(2, size // 100))
     return image
 
@@ -60,7 +66,9 @@ def _street(size: int, rng: Random) -> Image.Image:
     while left < size:
         width = size * rng.uniform(0.12, 0.24)
         top = ground - size * rng.uniform(0.22, 0.56)
-        draw.rectangle((left, top, left + width, ground), fill=hsl(hue + rng.uniform(-0.06, 0.06), 0.16, rng.uniform(0.76, 0.84)))
+        draw.rectangle(
+            (left, top, left + width, ground), fill=hsl(hue + rng.uniform(-0.06, 0.06), 0.16, rng.uniform(0.76, 0.84))
+        )
         left += width + size * rng.uniform(0, 0.02)
     draw.rectangle((0, ground, size, size), fill=hsl(0.6, 0.06, 0.62))
     draw.rectangle((0, ground, size, ground + size * 0.03), fill=hsl(0.6, 0.06, 0.74))
@@ -75,7 +83,10 @@ def _nature(size: int, rng: Random) -> Image.Image:
     for depth in range(3):
         middle, top = size * rng.uniform(0, 1), size * (0.6 + 0.12 * depth + rng.uniform(-0.03, 0.03))
         spread = size * rng.uniform(0.8, 1.2)
-        draw.ellipse((middle - spread, top, middle + spread, top + size), fill=hsl(rng.uniform(0.26, 0.36), 0.36, 0.72 - 0.1 * depth))
+        draw.ellipse(
+            (middle - spread, top, middle + spread, top + size),
+            fill=hsl(rng.uniform(0.26, 0.36), 0.36, 0.72 - 0.1 * depth),
+        )
     return image
 
 
@@ -98,7 +109,10 @@ def _plain(size: int, rng: Random) -> Image.Image:
     draw = ImageDraw.Draw(image)
     for _ in range(rng.randint(1, 3)):
         radius, x, y = size * rng.uniform(0.2, 0.45), size * rng.random(), size * rng.random()
-        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=hsl(hue + rng.uniform(-0.08, 0.08), 0.5, rng.uniform(0.84, 0.94)))
+        draw.ellipse(
+            (x - radius, y - radius, x + radius, y + radius),
+            fill=hsl(hue + rng.uniform(-0.08, 0.08), 0.5, rng.uniform(0.84, 0.94)),
+        )
     return image.filter(ImageFilter.GaussianBlur(size / 200))
 
 

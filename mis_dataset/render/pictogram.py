@@ -45,7 +45,9 @@ class PictogramRenderer:
         for order in orders:
             thing = things_by_name().get(order.object) or _guess(order.object)
             if thing is None:
-                yield Rejected("no_icon", f"no icon shows {order.object!r}; use the diffusion renderer for free wording")
+                yield Rejected(
+                    "no_icon", f"no icon shows {order.object!r}; use the diffusion renderer for free wording"
+                )
             else:
                 yield Drawing(draw(thing, self.size, order.seed), model="pictogram", revision=f"mdi-{FONT_VERSION}")
 
@@ -76,9 +78,7 @@ def glyph(icon: str) -> str:
     return character
 
 
-def _stick(
-    image: Image.Image, icon: str, ink: str, spot: tuple[float, float], scale: float, rng: Random
-) -> None:
+def _stick(image: Image.Image, icon: str, ink: str, spot: tuple[float, float], scale: float, rng: Random) -> None:
     """Paste an icon like a sticker: paper rim, soft shadow, ink with a slight gradient."""
     side = round(image.width * scale)
     box = round(side * 1.3)
@@ -100,7 +100,9 @@ def _stick(
     hue, saturation = _INKS[ink]
     hue += rng.uniform(-0.02, 0.02)
     light = 0.2 if ink == "black" else rng.uniform(0.36, 0.46)
-    image.paste(gradient(box, hsl(hue, saturation, light + 0.1), hsl(hue, saturation, light - 0.06)), (left, top), mask(0))
+    image.paste(
+        gradient(box, hsl(hue, saturation, light + 0.1), hsl(hue, saturation, light - 0.06)), (left, top), mask(0)
+    )
 
 
 @cache

@@ -1,7 +1,7 @@
 """The embedded teacher: a grounded safety chain of thought, written from the scenario itself.
 
-It knows what the images show because the composer asked for it; the structure follows the MIS paper (section on labels):
-perceive each image, reason across them, answer.
+It knows what the images show because the composer asked for it. The structure is that of the labels of the MIS paper
+(arXiv 2501.18533): perceive each image, reason across them, answer.
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ from mis_dataset.records import ORDINALS, Label, Scenario
 from mis_dataset.seeds import stable_random
 from mis_dataset.teach import LabelRequest
 
-_FIRST = ("The {place} image shows {thing}.", "In the {place} image I can see {thing}.", "The {place} picture is of {thing}.")
+_FIRST = (
+    "The {place} image shows {thing}.",
+    "In the {place} image I can see {thing}.",
+    "The {place} picture is of {thing}.",
+)
 _NEXT = ("The {place} one shows {thing}.", "The {place} image shows {thing}.", "In the {place} image I see {thing}.")
 _TURN = {
     "hard": (

@@ -325,7 +325,7 @@ class TestHub:
         # A tokenizer without files would be loaded all the same, empty.
         snapshot = shutil.copytree(tiny("sdxl"), offline / "models--owner--name/snapshots" / COMMIT)
         shutil.rmtree(snapshot / "tokenizer")
-        with pytest.raises(RenderError, match="incomplete: .* tokenizer"):
+        with pytest.raises(RenderError, match=r"incomplete: .* tokenizer"):
             list(DiffusionRenderer(model="owner/name", revision=COMMIT, device="cpu").render(ORDERS[:1]))
 
     def test_without_a_network_says_how_to_fetch_the_model(self) -> None:

@@ -59,6 +59,8 @@ class Reply:
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     after_s: float = 0.0
+    drip_s: float = 0.0
+    """The pause after every byte."""
     drop: bool = False
     """Close the connection without an answer."""
 
@@ -123,9 +125,11 @@ class ChatServer:
         self.most_at_once = 0
         """The largest number of requests that were being answered at the same time."""
         self.connections = 0
+        """How many were opened, over the server's life."""
+        self.open_connections = 0
         self._at_once = 0
         self._lock = threading.Lock()
-        self._closing = threading.Event()
+        self.closing = threading.Event()
         self._server = _Server(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
 
@@ -138,10 +142,15 @@ class ChatServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._closing.set()
+        self.closing.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+    def count_connection(self, change: int) -> None:
+        with self._lock:
+            self.connections += change > 0
+            self.open_connections += change
 
     def answer(self, path: str, headers: Mapping[str, str], body: dict[str, Any]) -> Reply:
         with self._lock:
@@ -151,7 +160,7 @@ class ChatServer:
             self.most_at_once = max(self.most_at_once, self._at_once)
         try:
             reply = self.script(call)
-            self._closing.wait(reply.after_s)
+            self.closing.wait(reply.after_s)
             return reply
         finally:
             with self._lock:
@@ -174,7 +183,11 @@ def _handler(owner: ChatServer) -> type[BaseHTTPRequestHandler]:
 
         def setup(self) -> None:
             super().setup()
-            owner.connections += 1
+            owner.count_connection(1)
+
+        def finish(self) -> None:
+            super().finish()
+            owner.count_connection(-1)
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
@@ -191,7 +204,9 @@ def _handler(owner: ChatServer) -> type[BaseHTTPRequestHandler]:
                 self.send_header(name, value)
             self.send_header("content-length", str(len(data)))
             self.end_headers()
-            self.wfile.write(data)
+            for chunk in [data] if not reply.drip_s else [data[at : at + 1] for at in range(len(data))]:
+                self.wfile.write(chunk)
+                owner.closing.wait(reply.drip_s)
 
         def log_message(self, *_: object) -> None:
             pass

@@ -5,7 +5,7 @@ import gc
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from itertools import pairwise
@@ -28,7 +28,8 @@ from mis_dataset.options import identity
 from mis_dataset.records import Failed, Rejected
 
 KEY = "sk-very-secret"
-SCHEMA = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+PLAIN_SCHEMA = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+SCHEMA = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "An answer", **PLAIN_SCHEMA}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,14 @@ def poisoned(call) -> Reply:
     return fail(500) if call.texts[-1].startswith("bad") else echo(call)
 
 
+def closes_all(server: ChatServer) -> bool:
+    """Whether the server sees every connection closed within two seconds."""
+    deadline = time.monotonic() + 2
+    while server.open_connections and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return server.open_connections == 0
+
+
 def first_then(first: Reply, script: Script = echo) -> Script:
     return lambda call: first if call.number == 0 else script(call)
 
@@ -99,6 +108,12 @@ def test_a_lone_surrogate_in_an_answer_can_be_stored():
     assert answer.text.encode() == b"broken ? smile"
 
 
+@pytest.mark.parametrize("message", [{}, {"content": [{"type": "text", "text": "parts"}]}, {"content": 5}])
+def test_content_that_is_no_text_is_an_empty_answer(message):
+    [answer], _ = ask(lambda call: Reply({"choices": [{"message": message}]}))
+    assert answer == ChatAnswer("", "test-vlm", "", 0, 0)
+
+
 # What is sent
 
 
@@ -113,10 +128,10 @@ def test_no_temperature_is_the_servers_own():
     assert "temperature" not in server.calls[0].body
 
 
-def test_the_schema_is_sent_as_strict_structured_output():
+def test_the_schema_is_sent_as_strict_structured_output_without_its_title_and_dialect():
     _, server = ask(echo)
     sent = server.calls[0].body["response_format"]
-    assert sent == {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": SCHEMA}}
+    assert sent == {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": PLAIN_SCHEMA}}
 
 
 def test_the_key_comes_from_the_named_variable():
@@ -190,6 +205,23 @@ def test_a_mistake_in_the_work_reaches_the_caller_as_it_is():
 
     with pytest.raises(ZeroDivisionError, match="hello"):
         list(Clumsy(base_url="http://127.0.0.1:9/v1").ask(["hello"]))
+
+
+def test_no_connection_stays_open_after_the_last_result():
+    # Many connections take a while to close: the caller, who has all results by then, must not cut that short.
+    with ChatServer(lambda call: later(echo(call), 0.1)) as server:
+        list(Asker(base_url=server.base_url, concurrency=20).ask([str(number) for number in range(20)]))
+        assert closes_all(server)
+
+
+def test_no_connection_stays_open_after_the_iterator_is_closed():
+    with ChatServer(lambda call: later(echo(call), 0 if call.texts[-1] == "0" else 30)) as server:
+        results = Asker(base_url=server.base_url, concurrency=10).ask([str(number) for number in range(20)])
+        next(results)
+        results.close()
+        # What the server has yet to answer is hung up on, too; it notices when it writes.
+        server.closing.set()
+        assert closes_all(server)
 
 
 def test_nothing_stays_open_after_an_error_in_mid_flight():
@@ -302,6 +334,11 @@ def test_a_server_that_wants_a_key_after_all_says_how_to_name_one():
         ask(lambda call: fail(401), api_key_env="")
 
 
+def test_an_address_that_is_none_is_named():
+    with pytest.raises(BackendError, match="localhost:port"):
+        list(Asker(base_url="http://localhost:port/v1").ask(["hello"]))
+
+
 def test_an_unknown_model_is_named_with_its_server():
     with pytest.raises(TeacherModelError, match=r"127\.0\.0\.1.*'nobody'.*no such model"):
         ask(lambda call: fail(404, "no such model"), model="nobody")
@@ -329,6 +366,11 @@ def test_an_echoed_key_is_hidden_in_results(reply):
     results, _ = ask(lambda call: reply)
     assert KEY not in str(results)
     assert "***" in str(results)
+
+
+def test_no_part_of_an_echoed_key_is_left_where_a_message_is_cut():
+    results, _ = ask(lambda call: fail(400, "x" * 290 + KEY))
+    assert KEY[:5] not in str(results)
 
 
 # Trying again
@@ -360,6 +402,15 @@ def test_a_slow_answer_is_given_up_and_tried_again():
     [answer], server = ask(lambda call: later(echo(call), 30 if call.number == 0 else 0), timeout_s=0.2)
     assert answer.text == "hello"
     assert len(server.calls) == 2
+
+
+def test_an_answer_that_drips_in_is_slow_too():
+    trickle = replace(say("hello"), drip_s=0.02)
+    started = time.monotonic()
+    [answer], server = ask(lambda call: trickle if call.number == 0 else echo(call), timeout_s=0.2)
+    assert answer.text == "hello"
+    assert len(server.calls) == 2
+    assert time.monotonic() - started < 3
 
 
 def test_retries_are_bounded():
@@ -399,6 +450,10 @@ def test_pauses_grow():
         ({"retry-after": "86400"}, 120),
         ({"retry-after": "soon"}, 0),
         ({"retry-after": "1.2.3"}, 0),
+        ({"retry-after": "-5"}, 0),
+        ({"retry-after": "inf"}, 0),
+        ({"retry-after-ms": "nan"}, 0),
+        ({"retry-after": "Fri, 31 Dec 9999 23:59:59 -1200"}, 0),
         ({"retry-after": "Thu, 01 Jan 1970 00:00:00 GMT"}, 0),
         ({}, 0),
     ],

@@ -209,6 +209,11 @@ def test_an_answer_that_stays_malformed_is_rejected_with_its_beginning(request_f
     assert len(server.calls) == 2
 
 
+def test_a_refusal_in_prose_is_not_argued_with(request_for):
+    _, server = teach(lambda call: say("I'm sorry, I can't help with that."), request_for())
+    assert len(server.calls) == 1
+
+
 @pytest.mark.parametrize("allowed", [0, 2])
 def test_repairs_are_bounded_by_the_setting(request_for, allowed):
     _, server = teach(lambda call: say("no JSON"), request_for(), max_repairs=allowed)

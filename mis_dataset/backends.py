@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
+import os
 import pkgutil
 import re
 from collections.abc import Mapping
@@ -57,8 +59,22 @@ def find_backend(stage: str, name: str) -> type:
 
 
 def make_backend(stage: str, name: str, options: Mapping[str, Any]) -> Any:
-    """Build a backend from a recipe's checked options; its constructor is cheap and checks what it can."""
-    return find_backend(stage, name)(**options)
+    """Build a backend from a recipe's checked options; its constructor is cheap and checks what it can.
+
+    Raises:
+        BackendError: nothing of that name, or it needs an extra that is not installed. A backend names what it imports
+            as ``imports`` and the extra that brings it as ``extra``, so that this shows before any work.
+    """
+    backend: Any = find_backend(stage, name)
+    for module in getattr(backend, "imports", ()):
+        if not _is_installed(module):
+            raise _missing(module, backend.extra)
+    return backend(**options)
+
+
+def missing_environment(backend: Any) -> list[str]:
+    """The environment variables that a backend names as ``environment`` (such as its key) and that are not set."""
+    return [variable for variable in getattr(backend, "environment", ()) if not os.environ.get(variable, "").strip()]
 
 
 def require(module: str, extra: str) -> Any:
@@ -70,9 +86,18 @@ def require(module: str, extra: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise BackendError(
-            f"this backend needs {module!r} ({error}); install it with: pip install 'mis-dataset[{extra}]'"
-        ) from error
+        raise _missing(module, extra) from error
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _missing(module: str, extra: str) -> BackendError:
+    return BackendError(f"{module!r} is not installed; install it with: pip install 'mis-dataset[{extra}]'")
 
 
 def _from_path(stage: str, name: str) -> type:

@@ -8,10 +8,10 @@
     │   ├── OutputError         --out or --work holds something else
     │   └── DatasetError        a dataset directory that is not valid, all its problems at once
     ├── RenderError             weights missing or unreadable, out of memory
-    ├── TeacherError            a teacher server that cannot be used
-    │   ├── TeacherAuthError    401 or 403: the key is wrong
-    │   ├── TeacherModelError   404: the server does not know the model
-    │   └── TeacherUnreachable  no answer after every retry
+    ├── ServerError             a model server that cannot be used
+    │   ├── ServerAuthError     401 or 403: the key is missing or wrong
+    │   ├── ServerModelError    404: the server does not know the model
+    │   └── ServerUnreachableError  no answer after every retry
     ├── StorageError            disk full, permission denied, unreadable work
     └── PublishError            the Hub said no
         └── PublishAuthError    no token, or no write access
@@ -69,19 +69,19 @@ class RenderError(MisError):
     """The renderer cannot work at all (one bad image is an outcome, not an error)."""
 
 
-class TeacherError(MisError):
-    """The teacher cannot work at all (one bad answer is an outcome, not an error)."""
+class ServerError(MisError):
+    """A model server cannot be used at all (one bad answer is an outcome, not an error)."""
 
 
-class TeacherAuthError(TeacherError):
-    """The server refused the key (401, 403)."""
+class ServerAuthError(ServerError):
+    """The key is missing, or the server refused it (401, 403)."""
 
 
-class TeacherModelError(TeacherError):
+class ServerModelError(ServerError):
     """The server does not know the model or the path (404)."""
 
 
-class TeacherUnreachable(TeacherError):
+class ServerUnreachableError(ServerError):
     """The server gave no usable answer after every retry."""
 
 

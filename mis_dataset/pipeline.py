@@ -1,7 +1,7 @@
 """The whole flow on one screen.
 
-    recipe ─► compose ─► render ─► teach ─► screen ─► split ─► assemble
-              Scenario   +images   +label   verdicts   subset    Parquet + card
+recipe ─► compose ─► render ─► teach ─► screen ─► split ─► assemble
+          Scenario   +images   +label   verdicts   subset    Parquet + card
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from mis_dataset.assemble import BuildFacts, FunnelStep, Quota, assemble
-from mis_dataset.backends import make_backend
+from mis_dataset.backends import make_backend, missing_environment
 from mis_dataset.compose import Brief, Composer
-from mis_dataset.errors import MisError, OutputError
+from mis_dataset.errors import BackendError, MisError, OutputError
 from mis_dataset.options import identity
 from mis_dataset.recipe import BackendSpec, Recipe, load_recipe
 from mis_dataset.records import Labelled, Rendered, Screened
@@ -66,6 +66,8 @@ def build(
         MisError: see `mis_dataset.errors`; finished shards stay, and the same call goes on from there.
     """
     start = _Start.of(recipe, out)
+    if unset := sorted({name for backend in start.backends for name in missing_environment(backend)}):
+        raise BackendError(f"set the environment variable {' and '.join(unset)}: the recipe's servers want a key")
     images = ImageStore(work / "images")
     executor = LocalExecutor(work, start.prints, reporter or Silent())
     BuildState(recipe.name, str(out), start.prints).save(work, out)
@@ -147,9 +149,13 @@ class _Start:
     held: str | None
     """The fingerprint of the dataset that ``out`` holds already, if it is this one."""
 
+    @property
+    def backends(self) -> tuple[object, ...]:
+        return self.composer, self.renderer, self.teacher, *self.screeners
+
     @classmethod
     def of(cls, recipe: Recipe, out: Path) -> _Start:
-        # Constructors are cheap and check what they can, so that missing weights, keys or extras show before any work.
+        # Constructors are cheap and check what they can, so that missing weights or extras show before any work.
         composer, renderer, teacher = map(_made, (recipe.compose, recipe.render, recipe.teach))
         screeners = tuple(map(_made, recipe.screen))
         wanted = {cell: ceil(rows * recipe.oversample) for cell, rows in recipe.quotas.items()}

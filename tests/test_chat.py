@@ -15,14 +15,15 @@ import pytest
 from chat_server import MODEL, ChatServer, Reply, Script, decode_image, drop, fail, later, say
 from PIL import Image
 
-from mis_dataset.chat import Chat, ChatAnswer, ChatSettings, fill_prompt, jpeg_part, retry_after, valid_unicode
+from mis_dataset.chat import Chat, ChatAnswer, ChatSettings, fill_prompt, jpeg_part, valid_unicode
+from mis_dataset.chat.client import retry_after
 from mis_dataset.errors import (
     BackendError,
+    ServerAuthError,
+    ServerError,
+    ServerModelError,
+    ServerUnreachableError,
     StorageError,
-    TeacherAuthError,
-    TeacherError,
-    TeacherModelError,
-    TeacherUnreachable,
 )
 from mis_dataset.options import identity
 from mis_dataset.records import Failed, Rejected
@@ -148,7 +149,7 @@ def test_a_server_without_keys_gets_a_dummy(monkeypatch):
 def test_a_missing_key_names_the_variable_and_sends_nothing(monkeypatch):
     monkeypatch.delenv("CHAT_TEST_KEY")
     with ChatServer(echo) as server:
-        with pytest.raises(TeacherAuthError, match="CHAT_TEST_KEY is not set"):
+        with pytest.raises(ServerAuthError, match="CHAT_TEST_KEY is not set"):
             list(Asker(base_url=server.base_url).ask(["hello"]))
         assert server.calls == []
 
@@ -226,7 +227,7 @@ def test_no_connection_stays_open_after_the_iterator_is_closed():
 
 def test_nothing_stays_open_after_an_error_in_mid_flight():
     # Unclosed sockets and loops warn when they are collected; warnings are errors here.
-    with pytest.raises(TeacherAuthError):
+    with pytest.raises(ServerAuthError):
         ask(lambda call: fail(401) if call.number == 5 else later(echo(call), 0.01), list("abcdefghijkl"))
     gc.collect()
 
@@ -319,18 +320,18 @@ def test_a_wrong_key_stops_at_once_and_names_the_variable():
         return later(echo(call), 30) if call.texts[-1] == "slow" else fail(401)
 
     started = time.monotonic()
-    with pytest.raises(TeacherAuthError, match="CHAT_TEST_KEY"):
+    with pytest.raises(ServerAuthError, match="CHAT_TEST_KEY"):
         ask(strict, ["slow", "a", "b"], concurrency=2)
     assert time.monotonic() - started < 5
 
 
 def test_a_forbidden_model_is_a_matter_of_the_key():
-    with pytest.raises(TeacherAuthError, match=r"403.*may use 'test-vlm'"):
+    with pytest.raises(ServerAuthError, match=r"403.*may use 'test-vlm'"):
         ask(lambda call: fail(403))
 
 
 def test_a_server_that_wants_a_key_after_all_says_how_to_name_one():
-    with pytest.raises(TeacherAuthError, match="api_key_env"):
+    with pytest.raises(ServerAuthError, match="api_key_env"):
         ask(lambda call: fail(401), api_key_env="")
 
 
@@ -340,22 +341,22 @@ def test_an_address_that_is_none_is_named():
 
 
 def test_an_unknown_model_is_named_with_its_server():
-    with pytest.raises(TeacherModelError, match=r"127\.0\.0\.1.*'nobody'.*no such model"):
+    with pytest.raises(ServerModelError, match=r"127\.0\.0\.1.*'nobody'.*no such model"):
         ask(lambda call: fail(404, "no such model"), model="nobody")
 
 
 def test_a_base_url_without_its_path_is_a_matter_of_the_address():
-    with ChatServer(echo) as server, pytest.raises(TeacherModelError, match="base_url"):
+    with ChatServer(echo) as server, pytest.raises(ServerModelError, match="base_url"):
         list(Asker(base_url=server.base_url.removesuffix("/v1")).ask(["hello"]))
 
 
 def test_a_refusal_that_no_retry_can_mend_ends_the_work():
-    with pytest.raises(TeacherError, match="402: balance too low"):
+    with pytest.raises(ServerError, match="402: balance too low"):
         ask(lambda call: fail(402, "balance too low"))
 
 
 def test_an_echoed_key_is_hidden_in_errors():
-    with pytest.raises(TeacherAuthError) as caught:
+    with pytest.raises(ServerAuthError) as caught:
         ask(lambda call: fail(401, f"wrong: {call.headers['authorization']}"))
     assert KEY not in str(caught.value)
     assert "***" in str(caught.value)
@@ -415,7 +416,7 @@ def test_an_answer_that_drips_in_is_slow_too():
 
 def test_retries_are_bounded():
     with ChatServer(lambda call: fail(500)) as server:
-        with pytest.raises(TeacherUnreachable):
+        with pytest.raises(ServerUnreachableError):
             list(Asker(base_url=server.base_url, max_retries=3).ask(["hello"]))
         assert len(server.calls) == 4
 
@@ -514,14 +515,14 @@ def test_a_server_that_dies_halfway_stops_the_work_and_fails_no_item():
     with ChatServer(poisoned) as server:
         results = Asker(base_url=server.base_url, concurrency=1).ask(["a", "b", "bad 1", "bad 2", "bad 3", "c"])
         assert [next(results).text, next(results).text] == ["a", "b"]
-        with pytest.raises(TeacherUnreachable, match=r"none of 3 rows.*server_error"):
+        with pytest.raises(ServerUnreachableError, match=r"none of 3 rows.*server_error"):
             next(results)
 
 
 def test_a_server_that_is_not_there_is_unreachable():
     with ChatServer(echo) as server:
         gone = server.base_url
-    with pytest.raises(TeacherUnreachable, match=r"none of 1 row.*connection_lost"):
+    with pytest.raises(ServerUnreachableError, match=r"none of 1 row.*connection_lost"):
         list(Asker(base_url=gone).ask(["hello"]))
 
 

@@ -53,6 +53,8 @@ class DiffusionRenderer:
     """
 
     version: ClassVar[int] = 1
+    extra: ClassVar[str] = EXTRA
+    imports: ClassVar[tuple[str, ...]] = ("torch", "diffusers", "transformers")
 
     model: str = option(doc="A folder that holds a diffusers pipeline, or a Hub id such as 'owner/name'.")
     revision: str | None = option(

@@ -26,6 +26,6 @@ class Teacher(Protocol):
         """Yield one result per request, in order; a backend may work on several at once.
 
         Raises:
-            TeacherError: the teacher cannot work at all (wrong key, unknown model, server gone).
+            ServerError: the teacher cannot work at all (wrong key, unknown model, server gone).
         """
         ...

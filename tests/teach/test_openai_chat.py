@@ -9,7 +9,7 @@ from chat_server import MODEL, ChatServer, Reply, Script, decode_image, fail, sa
 from PIL import Image
 
 from mis_dataset.backends import find_backend
-from mis_dataset.errors import StorageError, TeacherAuthError, TeacherUnreachable
+from mis_dataset.errors import ServerAuthError, ServerUnreachableError, StorageError
 from mis_dataset.options import identity, options_schema
 from mis_dataset.records import Failed, ImageSpec, Label, Rejected, Scenario
 from mis_dataset.teach import LabelRequest
@@ -263,12 +263,12 @@ def test_a_row_that_breaks_the_server_fails_alone(request_for):
 
 
 def test_a_dead_server_stops_the_build(request_for):
-    with pytest.raises(TeacherUnreachable, match="run again"):
+    with pytest.raises(ServerUnreachableError, match="run again"):
         teach(lambda call: fail(503), request_for(), request_for())
 
 
 def test_a_wrong_key_stops_the_build(request_for):
-    with pytest.raises(TeacherAuthError, match="CHAT_TEST_KEY"):
+    with pytest.raises(ServerAuthError, match="CHAT_TEST_KEY"):
         teach(lambda call: fail(401), request_for(), request_for())
 
 

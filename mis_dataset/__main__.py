@@ -1,0 +1,5 @@
+"""``python -m mis_dataset`` is ``mis``."""
+
+from mis_dataset.cli import main
+
+main()

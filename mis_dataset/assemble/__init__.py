@@ -1,0 +1,82 @@
+"""Assemble: turn screened rows into the directory that is published: Parquet, card, recipe, manifest.
+
+    README.md                the dataset card, with configs and features in its YAML
+    recipe.toml              the recipe as written
+    manifest.json            what everything is, to the byte; written last
+    data/*.parquet           the rows: train, test-easy, test-hard, test-real
+    provenance/*.parquet     how each row was made
+    assets/*.png             the card's pictures
+
+The directory appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mis_dataset.assemble import columns, layout
+from mis_dataset.assemble.card import render_card
+from mis_dataset.assemble.counts import count
+from mis_dataset.assemble.facts import BuildFacts, FunnelStep, Quota
+from mis_dataset.assemble.folder import fresh_directory
+from mis_dataset.assemble.images import ImageStore
+from mis_dataset.assemble.manifest import write_manifest
+from mis_dataset.assemble.parquet import measure, write_parquet
+from mis_dataset.assemble.plot import draw_composition, draw_preview
+from mis_dataset.records import SUBSETS, Screened, side_of
+from mis_dataset.schema import arrow_schema
+
+__all__ = ["BuildFacts", "FunnelStep", "Quota", "assemble"]
+
+
+def assemble(rows: Sequence[Screened], facts: BuildFacts, images: Path, out: Path) -> None:
+    """Write a dataset's directory, completely or not at all; equal input gives equal bytes.
+
+    Args:
+        rows: the final rows in their final order, with final subsets, intents and twins.
+        facts: what else the card and the manifest tell.
+        images: the folder to which `Picture.path` is relative.
+        out: the directory to make; an earlier build with the same fingerprint is replaced.
+
+    Raises:
+        OutputError: ``out`` holds something that must not be replaced.
+        StorageError: the disk is full, or an image is missing or not the one that was drawn.
+    """
+    store = ImageStore(images)
+    with fresh_directory(out, facts.fingerprint) as folder:
+        _write_rows(rows, store, folder)
+        _write_provenance(rows, facts, folder)
+        paths = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.parquet"))
+        files = [measure(folder, path) for path in paths]
+        counts = count(rows)
+        draw_composition(counts, folder / layout.COMPOSITION)
+        draw_preview(rows, store, folder / layout.PREVIEW)
+        (folder / layout.RECIPE).write_text(facts.recipe_text, encoding="utf-8")
+        (folder / layout.CARD).write_text(render_card(rows, counts, facts, files), encoding="utf-8")
+        write_manifest(folder, rows, facts, {file.path: file.rows for file in files})
+
+
+def _write_rows(rows: Sequence[Screened], store: ImageStore, folder: Path) -> None:
+    def to_row(record: Screened) -> dict[str, Any]:
+        return columns.row(record, store.read(record))
+
+    for subset in SUBSETS:
+        members = [row for row in rows if row.scenario.subset == subset]
+        write_parquet(folder / layout.data_stem(subset), arrow_schema("row"), members, to_row, store.size)
+
+
+def _write_provenance(rows: Sequence[Screened], facts: BuildFacts, folder: Path) -> None:
+    def to_row(record: Screened) -> dict[str, Any]:
+        return columns.provenance(record, facts.name, facts.stages)
+
+    # The rows of one side in the order in which the subsets' files follow one another.
+    for side in ("train", "test"):
+        subsets = [subset for subset in SUBSETS if side_of(subset) == side]
+        members = [row for subset in subsets for row in rows if row.scenario.subset == subset]
+        write_parquet(folder / "provenance" / side, arrow_schema("provenance"), members, to_row, _provenance_size)
+
+
+def _provenance_size(record: Screened) -> int:
+    return len(record.label.raw) + 4_000

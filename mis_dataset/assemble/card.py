@@ -1,0 +1,138 @@
+"""The dataset card: ``dataset_card/README.md.j2`` filled with what the data say of themselves."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import jinja2
+import yaml
+
+from mis_dataset import __version__
+from mis_dataset.assemble.counts import Counts, outcomes
+from mis_dataset.assemble.facts import BuildFacts
+from mis_dataset.assemble.layout import COMPOSITION, PREVIEW, matching, present_configs, schema_of
+from mis_dataset.assemble.parquet import FileSize
+from mis_dataset.records import Screened
+from mis_dataset.resources import resource
+from mis_dataset.schema import load_schema, yaml_features
+from mis_dataset.taxonomy import taxonomy
+
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+
+
+def data_metadata(files: Sequence[FileSize]) -> dict[str, Any]:
+    """The part of the card's YAML that follows from the Parquet files: sizes, configs, features.
+
+    ``num_bytes`` is the size of the data as Arrow tables, ``download_size`` that of the files.
+    """
+    by_path = {file.path: file for file in files}
+    configs = present_configs(by_path)
+    default = [by_path[path] for pattern in configs.get("default", {}).values() for path in matching(by_path, pattern)]
+    return {
+        "size_categories": [_size_category(sum(file.rows for file in default))],
+        "configs": [
+            {
+                "config_name": config,
+                "data_files": [{"split": split, "path": pattern} for split, pattern in splits.items()],
+                **({"default": True} if config == "default" else {}),
+            }
+            for config, splits in configs.items()
+        ],
+        "dataset_info": [_dataset_info(config, splits, by_path) for config, splits in configs.items()],
+    }
+
+
+def read_metadata(card: str) -> dict[str, Any]:
+    """The YAML block at the top of a card.
+
+    Raises:
+        ValueError: there is none, or it is not valid YAML.
+    """
+    block = re.match(r"---\n(.*?\n)---\n", card, re.DOTALL)
+    if block is None:
+        raise ValueError("no YAML block at the top")
+    try:
+        metadata = yaml.safe_load(block[1])
+    except yaml.YAMLError as error:
+        raise ValueError(f"not valid YAML: {error}") from error
+    if not isinstance(metadata, dict):
+        raise ValueError("the YAML block is not a mapping")  # noqa: TRY004
+    return metadata
+
+
+def render_card(rows: Sequence[Screened], counts: Counts, facts: BuildFacts, files: Sequence[FileSize]) -> str:
+    """The whole card as text."""
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # Markdown, not HTML; what could break it goes through the filters below
+    )
+    environment.filters |= {"cell": _cell, "share": _share, "yaml": _yaml, "code": _code}
+    template = environment.from_string(resource("dataset_card", "README.md.j2").read_text(encoding="utf-8"))
+    example = _example(rows)
+    return template.render(
+        metadata=_yaml(data_metadata(files)),
+        card=facts.card,
+        facts=facts,
+        counts=counts,
+        taxonomy=taxonomy(),
+        outcomes=outcomes(facts.funnel),
+        columns=load_schema("row")["properties"],
+        example=example,
+        twin=next((row for row in rows if example and row.scenario.id == example.scenario.twin_id), None),
+        composition=COMPOSITION,
+        preview=PREVIEW,
+        version=__version__,
+    )
+
+
+def _example(rows: Sequence[Screened]) -> Screened | None:
+    """The row to show: harmful, if possible hard and with a twin."""
+    harmful = [row for row in rows if row.scenario.intent == "harmful"]
+    return min(harmful, key=lambda row: (row.scenario.subset != "hard", row.scenario.twin_id is None), default=None)
+
+
+def _dataset_info(config: str, splits: dict[str, str], files: dict[str, FileSize]) -> dict[str, Any]:
+    of_split = {split: [files[path] for path in matching(files, pattern)] for split, pattern in splits.items()}
+    return {
+        "config_name": config,
+        "features": yaml_features(schema_of(config)),
+        "splits": [
+            {
+                "name": split,
+                "num_bytes": sum(file.data_bytes for file in members),
+                "num_examples": sum(file.rows for file in members),
+            }
+            for split, members in of_split.items()
+        ],
+        "download_size": sum(file.file_bytes for members in of_split.values() for file in members),
+        "dataset_size": sum(file.data_bytes for members in of_split.values() for file in members),
+    }
+
+
+def _size_category(rows: int) -> str:
+    return next((name for limit, name in _SIZES if rows < limit), "n>1M")
+
+
+def _yaml(value: Any) -> str:
+    return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=10_000))
+
+
+def _cell(value: object) -> str:
+    """Text that breaks neither out of a table's cell nor into HTML."""
+    text = " ".join(str(value).split())
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("`", "\\`")
+
+
+def _code(value: Any) -> str:
+    """JSON for a fenced block; a backtick in the data cannot end the block."""
+    return json.dumps(value, indent=2, ensure_ascii=False).replace("`", "\\u0060")
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}" if whole else "none"

@@ -1,0 +1,55 @@
+"""What a dataset says of its own making, beyond its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mis_dataset.recipe import CardSpec
+
+
+@dataclass(frozen=True)
+class FunnelStep:
+    """How many items left a stage in one way."""
+
+    stage: str
+    outcome: Literal["accepted", "rejected", "failed"]
+    reason: str
+    """Why, as a snake_case word; empty for ``accepted``."""
+    count: int
+
+
+@dataclass(frozen=True)
+class Quota:
+    """How many harmful rows a cell was to get, and how many it got."""
+
+    subset: str
+    sub_category: str
+    wanted: int
+    got: int
+
+
+@dataclass(frozen=True)
+class BuildFacts:
+    """Everything about a build that its rows do not tell."""
+
+    name: str
+    """The recipe's name."""
+    recipe_text: str
+    """The recipe as written; shipped as ``recipe.toml``."""
+    fingerprint: str
+    """Of the whole dataset: equal fingerprints, equal data."""
+    stages: Mapping[str, str]
+    """The fingerprint of each of compose, render, teach and screen."""
+    funnel: tuple[FunnelStep, ...]
+    """In the order of the stages."""
+    quotas: tuple[Quota, ...]
+    card: CardSpec = field(default_factory=CardSpec)
+    gated: bool = True
+    """Whether readers on the Hub must agree to terms before they get the data."""
+
+    @property
+    def shortfalls(self) -> list[Quota]:
+        """The cells that got fewer rows than wanted."""
+        return [quota for quota in self.quotas if quota.got < quota.wanted]

@@ -1,0 +1,79 @@
+"""The manifest: what a dataset's directory holds, to the byte. Written last, so whatever has one is complete."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mis_dataset import __version__
+from mis_dataset.assemble.facts import BuildFacts
+from mis_dataset.assemble.layout import MANIFEST
+from mis_dataset.errors import DatasetError
+from mis_dataset.records import SUBSETS, Screened, side_of
+from mis_dataset.schema import checker, load_schema
+
+FORMAT = 1
+
+
+def write_manifest(directory: Path, rows: Sequence[Screened], facts: BuildFacts, row_counts: Mapping[str, int]) -> None:
+    """Describe every file of ``directory``; ``row_counts`` has the rows of its Parquet files."""
+    subsets = Counter(row.scenario.subset for row in rows)
+    sides = Counter(side_of(row.scenario.subset) for row in rows)
+    files = sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file())
+    manifest = {
+        "format": FORMAT,
+        "name": facts.name,
+        "version": __version__,
+        "fingerprint": facts.fingerprint,
+        "stages": dict(facts.stages),
+        "rows": {side: sides[side] for side in ("train", "test")},
+        "subsets": {subset: subsets[subset] for subset in SUBSETS},
+        "twins": sum(row.scenario.twin_id is not None for row in rows) // 2,
+        "shortfalls": [asdict(quota) for quota in facts.shortfalls],
+        "funnel": [asdict(step) for step in facts.funnel],
+        "files": {
+            path: {**file_facts(directory / path), **({"rows": row_counts[path]} if path in row_counts else {})}
+            for path in files
+        },
+    }
+    (directory / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def file_facts(path: Path) -> dict[str, Any]:
+    """A file's SHA-256 and its size in bytes."""
+    with path.open("rb") as file:
+        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": path.stat().st_size}
+
+
+def peek_manifest(directory: Path) -> dict[str, Any] | None:
+    """The manifest of a directory that `assemble` wrote, or None of any other; does not look whether it is intact."""
+    try:
+        manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    ours = isinstance(manifest, dict) and manifest.keys() >= {"format", "name", "fingerprint", "files"}
+    return manifest if ours else None
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """A dataset's manifest.
+
+    Raises:
+        DatasetError: there is none, or it breaks its schema; every problem is listed.
+    """
+    path = directory / MANIFEST
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        remedy = "give the directory that `mis build` wrote"
+        raise DatasetError(f"{directory} is not a dataset:", [f"{MANIFEST}: {error.strerror}; {remedy}"]) from error
+    except ValueError as error:
+        raise DatasetError(f"{directory} is not a dataset:", [f"{MANIFEST}: not valid JSON: {error}"]) from error
+    if problems := checker(load_schema("manifest"))(manifest):
+        raise DatasetError(f"{path} breaks its schema:", problems)
+    return manifest

@@ -1,0 +1,263 @@
+"""One server and its connections: every ending of a request as a type, passing trouble tried again."""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import json
+import logging
+import os
+import random
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from mis_dataset.backends import require
+from mis_dataset.chat.messages import Message, valid_unicode
+from mis_dataset.errors import BackendError, ServerAuthError, ServerError, ServerModelError
+from mis_dataset.records import Failed, Rejected
+
+if TYPE_CHECKING:
+    from mis_dataset.chat.settings import ChatSettings
+
+logger = logging.getLogger(__name__)
+
+_LONGEST_PAUSE_S = 120.0
+_FILTER_CODES = {"content_filter", "content_policy_violation"}
+# Parameters that some servers turn down, with what is sent instead.
+_SUBSTITUTES = {"seed": None, "max_tokens": "max_completion_tokens", "response_format": None}
+
+
+@dataclass(frozen=True)
+class ChatAnswer:
+    """What the model said, and who it was."""
+
+    text: str
+    """Empty if the model said nothing; valid Unicode."""
+    model: str
+    """The model's name as the server gave it."""
+    fingerprint: str
+    """The server's ``system_fingerprint``; empty if it gives none."""
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Chat:
+    """An open pool of connections to one server; `ChatSettings.converse` opens and closes it.
+
+    Raises:
+        BackendError: the ``openai`` package is not installed, or ``base_url`` is no address.
+        ServerAuthError: the environment variable for the key is not set.
+    """
+
+    def __init__(self, settings: ChatSettings) -> None:
+        self._settings = settings
+        self._key = _key(settings.api_key_env)
+        self._openai = openai = require("openai", "openai")
+        httpx = require("httpx2", "openai")
+        limits = httpx.Limits(max_connections=settings.concurrency, max_keepalive_connections=settings.concurrency)
+        try:
+            self._client = openai.AsyncOpenAI(
+                base_url=settings.base_url,
+                api_key=self._key or "none",
+                # Retries are ours alone: the client's own cannot be told how long to wait.
+                max_retries=0,
+                timeout=openai.Timeout(settings.timeout_s, connect=min(settings.timeout_s, 10.0)),
+                http_client=openai.DefaultAsyncHttpxClient(limits=limits),
+            )
+        except httpx.InvalidURL as error:
+            raise BackendError(f"base_url: {settings.base_url!r} is no address ({error})") from error
+
+    async def __aenter__(self) -> Chat:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.close()
+
+    async def ask(
+        self, messages: Sequence[Message], *, schema: Mapping[str, Any] | None = None, seed: int | None = None
+    ) -> ChatAnswer | Rejected | Failed:
+        """Send one conversation and get its answer.
+
+        Args:
+            messages: as the chat completions API takes them.
+            schema: JSON Schema of the answer. A server that turns ``response_format`` down is asked without it, so the
+                answer may break the schema: check it.
+            seed: sampling seed in [0, 2**31).
+
+        Returns:
+            The answer; or `Rejected` as ``refused``, ``truncated``, ``content_filtered`` or ``bad_request``; or, after
+            every retry, `Failed` as ``rate_limited``, ``server_error``, ``timed_out``, ``connection_lost`` or
+            ``no_completion``.
+
+        Raises:
+            ServerError: no request can succeed; see its subclasses.
+        """
+        turned_down: set[str] = set()
+        retries = 0
+        while True:
+            parameters = self._parameters(schema, seed, turned_down)
+            try:
+                outcome = await self._send(messages, parameters)
+            except _BadRequest as refusal:
+                culprit = refusal.culprit(parameters)
+                if culprit is None:
+                    return Rejected("bad_request", str(refusal))
+                turned_down.add(culprit)
+            except _NoAnswer as trouble:
+                if retries == self._settings.max_retries:
+                    return Failed(trouble.reason, str(trouble))
+                await asyncio.sleep(trouble.pause_s + self._backoff(retries))
+                retries += 1
+            else:
+                self._remember(turned_down)
+                return outcome
+
+    def _parameters(self, schema: Mapping[str, Any] | None, seed: int | None, turned_down: set[str]) -> dict[str, Any]:
+        parameters: dict[str, Any] = {"max_tokens": self._settings.max_tokens}
+        if self._settings.temperature is not None:
+            parameters["temperature"] = self._settings.temperature
+        if seed is not None:
+            parameters["seed"] = seed
+        if schema is not None:
+            # Names of dialects and titles are for people; some servers' grammars stumble over them.
+            plain = {key: value for key, value in schema.items() if key not in ("$schema", "$id", "title")}
+            json_schema = {"name": "answer", "strict": True, "schema": plain}
+            parameters["response_format"] = {"type": "json_schema", "json_schema": json_schema}
+        for name in (turned_down | self._settings.turned_down) & parameters.keys():
+            value = parameters.pop(name)
+            if substitute := _SUBSTITUTES[name]:
+                parameters[substitute] = value
+        return parameters
+
+    def _remember(self, turned_down: set[str]) -> None:
+        """Keep what a successful request had to do without; say it once."""
+        for name in sorted(turned_down - self._settings.turned_down):
+            self._settings.turned_down.add(name)
+            instead = f"sending {_SUBSTITUTES[name]} instead" if _SUBSTITUTES[name] else "going on without it"
+            logger.warning("%s turned down %s for %s; %s", self._settings.base_url, name, self._settings.model, instead)
+
+    def _backoff(self, retries: int) -> float:
+        longest: float = min(self._settings.backoff_s * 2**retries, _LONGEST_PAUSE_S)
+        return longest * random.uniform(0.5, 1.0)
+
+    async def _send(self, messages: Sequence[Message], parameters: Mapping[str, Any]) -> ChatAnswer | Rejected:
+        """One HTTP request; the client's errors become ours here."""
+        openai, settings = self._openai, self._settings
+        try:
+            # The client's own time-out starts anew with every byte; this one is for the whole answer.
+            async with asyncio.timeout(settings.timeout_s):
+                completion = await self._client.chat.completions.create(
+                    model=settings.model, messages=messages, **parameters
+                )
+        except (TimeoutError, openai.APITimeoutError) as error:
+            raise _NoAnswer("timed_out", f"no answer within {settings.timeout_s:g} s") from error
+        except openai.APIConnectionError as error:
+            raise _NoAnswer("connection_lost", self._hide_key(repr(error.__cause__ or error))) from error
+        except openai.APIStatusError as error:
+            if error.code in _FILTER_CODES:
+                return Rejected("content_filtered", self._detail(error))
+            raise self._translate(error) from error
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise _NoAnswer("no_completion", f"the answer is not JSON: {error}") from error
+        return self._read(completion)
+
+    def _translate(self, error: Any) -> Exception:
+        settings, status, detail = self._settings, error.status_code, self._detail(error)
+        if status in (401, 403):
+            advice = (
+                f"set the environment variable {settings.api_key_env} to a key that may use {settings.model!r}"
+                if settings.api_key_env
+                else "it wants a key: put one into an environment variable and name that in api_key_env"
+            )
+            return ServerAuthError(f"{settings.base_url} refused access ({detail}); {advice}")
+        if status == 404:
+            return ServerModelError(
+                f"{settings.base_url} does not know the model {settings.model!r} ({detail}); "
+                "check model, and base_url, which usually ends in /v1"
+            )
+        if status in (400, 413, 422):
+            return _BadRequest(detail)
+        if status in (408, 409, 425, 429) or status >= 500:
+            reason = "rate_limited" if status == 429 else "server_error"
+            return _NoAnswer(reason, detail, retry_after(error.response.headers))
+        return ServerError(f"{settings.base_url} turned the request down for good ({detail})")
+
+    def _read(self, completion: Any) -> ChatAnswer | Rejected:
+        """The first choice of a completion; gateways are known to answer 200 without one."""
+        choice = next(iter(getattr(completion, "choices", None) or ()), None)
+        message = getattr(choice, "message", None)
+        if choice is None or message is None:
+            raise _NoAnswer("no_completion", f"the answer holds no completion: {self._hide_key(str(completion))[:200]}")
+        if refusal := getattr(message, "refusal", None):
+            return Rejected("refused", f"the model refused: {self._hide_key(str(refusal))[:300]}")
+        finish_reason = getattr(choice, "finish_reason", None)
+        if finish_reason == "content_filter":
+            return Rejected("content_filtered", "the server's content filter cut the answer off")
+        if finish_reason == "length":
+            return Rejected("truncated", f"the answer was cut off at max_tokens = {self._settings.max_tokens}")
+        content, usage = getattr(message, "content", None), getattr(completion, "usage", None)
+        return ChatAnswer(
+            text=valid_unicode(self._hide_key(content)) if isinstance(content, str) else "",
+            model=getattr(completion, "model", None) or self._settings.model,
+            fingerprint=getattr(completion, "system_fingerprint", None) or "",
+            prompt_tokens=getattr(usage, "prompt_tokens", None) or 0,
+            completion_tokens=getattr(usage, "completion_tokens", None) or 0,
+        )
+
+    def _detail(self, error: Any) -> str:
+        """What the server said of an error, in a few words."""
+        body = error.body
+        said = body.get("message") or body.get("detail") if isinstance(body, Mapping) else body
+        return f"{error.status_code}: {self._hide_key(str(said or error.response.reason_phrase)).strip()[:300]}"
+
+    def _hide_key(self, text: str) -> str:
+        """Servers may echo what they were sent; nothing that is kept may hold the key."""
+        return text.replace(self._key, "***") if self._key else text
+
+
+class _NoAnswer(Exception):  # noqa: N818 - a step of the retry loop, not an error that leaves this module
+    """A request came to nothing, and another try may not."""
+
+    def __init__(self, reason: str, detail: str, pause_s: float = 0.0) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.pause_s = pause_s
+
+
+class _BadRequest(Exception):  # noqa: N818 - as above
+    """The server does not take the request as it is."""
+
+    def culprit(self, parameters: Mapping[str, Any]) -> str | None:
+        """What to try without: a parameter that the message names, else ``response_format``, which many do not name."""
+        named = [name for name in _SUBSTITUTES if name in parameters and re.search(rf"\b{name}\b", str(self))]
+        return next(iter(named), "response_format" if "response_format" in parameters else None)
+
+
+def _key(variable: str) -> str:
+    """The key from the environment; empty if no variable is named."""
+    key = os.environ.get(variable, "").strip() if variable else ""
+    if variable and not key:
+        raise ServerAuthError(
+            f"the environment variable {variable} is not set: put the server's key there, name another variable as "
+            'api_key_env, or set api_key_env = "" for a server that wants no key'
+        )
+    return key
+
+
+def retry_after(headers: Mapping[str, str]) -> float:
+    """The pause that a server asks for, in seconds; 0 if it names none, and never longer than two minutes."""
+    number, asked, asked_ms = r"\d+(\.\d+)?", headers.get("retry-after", ""), headers.get("retry-after-ms", "")
+    if re.fullmatch(number, asked_ms):
+        seconds = float(asked_ms) / 1000
+    elif re.fullmatch(number, asked):
+        seconds = float(asked)
+    else:
+        try:
+            moment = email.utils.parsedate_to_datetime(asked).astimezone(UTC)
+        except (ValueError, OverflowError):
+            return 0.0
+        seconds = (moment - datetime.now(UTC)).total_seconds()
+    return min(max(seconds, 0.0), _LONGEST_PAUSE_S)

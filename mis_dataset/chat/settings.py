@@ -1,0 +1,90 @@
+"""The settings that every backend behind a chat server shares, and the loop over its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import ClassVar, TypeVar
+
+from mis_dataset.chat.client import Chat
+from mis_dataset.chat.in_order import in_order
+from mis_dataset.errors import ServerUnreachableError
+from mis_dataset.options import option
+from mis_dataset.records import Failed
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+# So many rows in a row without any answer are the server's fault; fewer, beside answered ones, are the rows' own.
+_GIVE_UP_AFTER = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatSettings:
+    """What every backend that asks a chat server can be told. The key comes from the environment only."""
+
+    extra: ClassVar[str] = "openai"
+    imports: ClassVar[tuple[str, ...]] = ("openai",)
+
+    base_url: str = option(
+        doc="The server's address, usually ending in /v1, without any key.", pattern=r"^https?://[^\s/@?]+(/[^\s?]*)?$"
+    )
+    model: str = option(doc="The model's name on that server.", minLength=1)
+    revision: str = option("", "The model's revision; recorded where the server gives no system_fingerprint.")
+    api_key_env: str = option(
+        "OPENAI_API_KEY", "The environment variable that holds the key; empty for a server that wants none."
+    )
+    temperature: float | None = option(None, "Left out: the server's own default.", minimum=0, maximum=2)
+    max_tokens: int = option(2048, "The longest answer; a model that thinks first needs more.", minimum=1)
+    seed: int = option(0, "Each row's sampling seed is derived from it; servers may ignore it.", minimum=0)
+    concurrency: int = option(8, "Requests in flight.", tuning=True, minimum=1)
+    timeout_s: float = option(120.0, "Seconds to wait for one answer.", tuning=True, exclusiveMinimum=0)
+    max_retries: int = option(
+        5, "Further tries after 429, 5xx, a lost connection or a time-out.", tuning=True, minimum=0, maximum=20
+    )
+    backoff_s: float = option(1.0, "Seconds before the first retry, then doubled.", tuning=True, exclusiveMinimum=0)
+
+    turned_down: set[str] = field(init=False, default_factory=set, repr=False, compare=False)
+    """Request parameters that this server was found not to take, in this run."""
+
+    @property
+    def environment(self) -> tuple[str, ...]:
+        """The variable that has to hold the key, if the server wants one."""
+        return (self.api_key_env,) if self.api_key_env else ()
+
+    def converse(
+        self, work: Callable[[Chat, Item], Awaitable[Result | Failed]], items: Sequence[Item]
+    ) -> Iterator[Result | Failed]:
+        """Work on all items, ``concurrency`` of them at a time, and yield one result per item, in order.
+
+        ``work`` passes on the `Failed` that `Chat.ask` returns when its retries are used up; it reaches the caller only
+        beside items that were answered. Closing the iterator cancels what is in flight.
+
+        Raises:
+            ServerError: the server cannot be used (wrong key, unknown model); at once, whatever else is in flight.
+            ServerUnreachableError: three items in a row, or every item, got no answer at all.
+        """
+        unanswered: list[Failed] = []
+        answered = False
+        with closing(in_order(work, items, lambda: Chat(self), self.concurrency)) as results:
+            for result in results:
+                if isinstance(result, Failed):
+                    unanswered.append(result)
+                    if len(unanswered) == _GIVE_UP_AFTER:
+                        raise self._unreachable(unanswered)
+                    continue
+                answered = True
+                yield from unanswered
+                unanswered.clear()
+                yield result
+        if unanswered and not answered:
+            raise self._unreachable(unanswered)
+        yield from unanswered
+
+    def _unreachable(self, failures: Sequence[Failed]) -> ServerUnreachableError:
+        reasons = ", ".join(sorted({failure.reason for failure in failures}))
+        return ServerUnreachableError(
+            f"{self.base_url} answered none of {len(failures)} rows in a row, each asked {self.max_retries + 1} times "
+            f"({reasons}; the last: {failures[-1].detail}); finished work is kept: see to the server and run again"
+        )

@@ -1,0 +1,141 @@
+"""Validate: read everything that `assemble` wrote and report everything that is wrong with it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from mis_dataset.assemble.card import data_metadata, read_metadata
+from mis_dataset.assemble.layout import CARD, MANIFEST, data_stem
+from mis_dataset.assemble.manifest import file_facts, read_manifest
+from mis_dataset.assemble.parquet import FileSize, read_groups
+from mis_dataset.errors import DatasetError
+from mis_dataset.records import SUBSETS, side_of
+from mis_dataset.schema import arrow_schema
+from mis_dataset.validate.rows import Problem, RowChecker
+
+__all__ = ["Problem", "validate", "validate_or_raise"]
+
+MAX_SHOWN = 50
+
+
+def validate(directory: Path) -> list[Problem]:
+    """Everything that is wrong with a dataset's directory; empty if nothing is.
+
+    Streams: one row group of images is in memory at a time, and of each row only what is compared with other rows.
+    """
+    try:
+        manifest = read_manifest(directory)
+    except DatasetError as error:
+        return [Problem(MANIFEST, problem) for problem in error.problems]
+    return list(_problems(directory, manifest))
+
+
+def validate_or_raise(directory: Path) -> None:
+    """Raise if anything is wrong.
+
+    Raises:
+        DatasetError: lists the first problems and counts the rest.
+    """
+    problems = [str(problem) for problem in validate(directory)]
+    if not problems:
+        return
+    more = [f"and {len(problems) - MAX_SHOWN} more"] if len(problems) > MAX_SHOWN else []
+    number = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+    raise DatasetError(f"{directory} is not a valid dataset, it has {number}:", problems[:MAX_SHOWN] + more)
+
+
+def _problems(directory: Path, manifest: Mapping[str, Any]) -> Iterator[Problem]:
+    yield from _files(directory, manifest)
+    checker = RowChecker()
+    sizes: dict[str, FileSize] = {}
+    unreadable = []
+    # Provenance first: rows are compared with it as they pass.
+    parquet = [path for path in manifest["files"] if path.endswith(".parquet") and (directory / path).is_file()]
+    for path in sorted(parquet, key=lambda path: (not path.startswith("provenance/"), path)):
+        try:
+            sizes[path] = yield from _read(directory, path, checker)
+        except (OSError, pa.ArrowException) as error:
+            unreadable.append(path)
+            yield Problem(path, f"cannot be read as Parquet: {error}")
+    if unreadable:
+        return  # what is missing from them would only drown what is known
+    yield from checker.between_rows()
+    yield from _card(directory, list(sizes.values()))
+    yield from _manifest_numbers(manifest, checker, sizes)
+
+
+def _files(directory: Path, manifest: Mapping[str, Any]) -> Iterator[Problem]:
+    listed = manifest["files"]
+    present = {path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()} - {MANIFEST}
+    for path in sorted(listed.keys() - present):
+        yield Problem(path, "is missing")
+    for path in sorted(present - listed.keys()):
+        yield Problem(path, "is not in the manifest")
+    for path in sorted(present & listed.keys()):
+        expected = {key: listed[path][key] for key in ("sha256", "bytes")}
+        if file_facts(directory / path) != expected:
+            yield Problem(path, "is not as it was written: its size or SHA-256 differs from the manifest")
+
+
+def _read(directory: Path, path: str, checker: RowChecker) -> Generator[Problem, None, FileSize]:
+    """Check a file's rows; returns its size."""
+    is_provenance = path.startswith("provenance/")
+    schema = arrow_schema("provenance" if is_provenance else "row")
+    subset = next((subset for subset in SUBSETS if path.startswith(f"{data_stem(subset)}-0")), "")
+    rows = data_bytes = 0
+    for group in read_groups(directory / path):
+        rows, data_bytes = rows + group.num_rows, data_bytes + group.nbytes
+        if not group.schema.equals(schema, check_metadata=True):
+            yield Problem(path, f"its columns are not those of the schema: {group.schema.names}")
+            break
+        for row in group.to_pylist():
+            yield from checker.provenance(row) if is_provenance else checker.row(row, subset)
+    return FileSize(path, rows, data_bytes, (directory / path).stat().st_size)
+
+
+def _card(directory: Path, sizes: list[FileSize]) -> Iterator[Problem]:
+    try:
+        metadata = read_metadata((directory / CARD).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return  # reported as missing
+    except ValueError as error:
+        yield Problem(CARD, str(error))
+        return
+    for key, true in data_metadata(sizes).items():
+        if metadata.get(key) != true:
+            yield Problem(CARD, f"{key} in the YAML is not true to the data: {_difference(metadata.get(key), true)}")
+
+
+def _difference(found: Any, true: Any, path: str = "") -> str:
+    """The first place where two values of the YAML differ."""
+    if isinstance(found, dict) and isinstance(true, dict) and found.keys() == true.keys():
+        key = next(key for key in true if found[key] != true[key])
+        return _difference(found[key], true[key], f"{path}.{key}")
+    if isinstance(found, list) and isinstance(true, list) and len(found) == len(true):
+        place = next(place for place in range(len(true)) if found[place] != true[place])
+        return _difference(found[place], true[place], f"{path}[{place}]")
+    return f"{path.lstrip('.') or 'it'} is {found!r}, but should be {true!r}"
+
+
+def _manifest_numbers(
+    manifest: Mapping[str, Any], checker: RowChecker, sizes: Mapping[str, FileSize]
+) -> Iterator[Problem]:
+    subsets = Counter(row.subset for row in checker.rows.values())
+    sides = Counter(side_of(row.subset) for row in checker.rows.values())
+    true = {
+        "rows": {side: sides[side] for side in ("train", "test")},
+        "subsets": {subset: subsets[subset] for subset in SUBSETS},
+        "twins": sum(row.twin_id is not None for row in checker.rows.values()) // 2,
+    }
+    for key, value in true.items():
+        if manifest[key] != value:
+            yield Problem(MANIFEST, f"{key} is {manifest[key]}, but should be {value}")
+    for path, size in sizes.items():
+        listed = manifest["files"].get(path, {}).get("rows")
+        if listed != size.rows:
+            yield Problem(MANIFEST, f"{path} has {size.rows} rows, not {listed}")

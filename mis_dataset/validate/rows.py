@@ -1,0 +1,200 @@
+"""What must hold of every row of a dataset, and between its rows."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+from mis_dataset import policy
+from mis_dataset.assemble.columns import conversation
+from mis_dataset.records import side_of
+from mis_dataset.schema import checker, load_schema
+from mis_dataset.taxonomy import taxonomy
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a dataset."""
+
+    where: str
+    """The id of a row, or the path of a file."""
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}"
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """What the provenance of a row says of its images."""
+
+    objects: list[str]
+    sha256: list[str]
+    harmful: list[bool]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """What has to be remembered of a row to compare it with others."""
+
+    question: str
+    intent: str
+    subset: str
+    twin_id: str | None
+
+
+class RowChecker:
+    """Checks rows one at a time, and remembers what must hold between them.
+
+    Feed it all of the provenance, then all rows, then ask for `between_rows`.
+    """
+
+    def __init__(self) -> None:
+        self.rows: dict[str, _Row] = {}
+        self._drawn: dict[str, _Drawn] = {}
+        self._row_problems = checker(load_schema("row"))
+        self._provenance_problems = checker(load_schema("provenance"))
+        self._malformed: set[str] = set()
+        self._decoded: set[str] = set()
+        # By side of the split: an image's digest or a pair of objects, and the first row that has it.
+        self._images: dict[str, dict[str, str]] = {"train": {}, "test": {}}
+        self._pairs: dict[str, dict[tuple[str, str], str]] = {"train": {}, "test": {}}
+
+    def provenance(self, entry: dict[str, Any]) -> Iterator[Problem]:
+        """Check one row of the config `provenance`."""
+        name = str(entry["id"])
+        if problems := self._provenance_problems(entry):
+            yield from (Problem(name, f"provenance: {problem}") for problem in problems)
+            return
+        if name in self._drawn:
+            yield Problem(name, "has two entries in the provenance")
+        images = entry["images"]
+        objects, digests, harmful = ([image[key] for image in images] for key in ("object", "sha256", "harmful"))
+        self._drawn[name] = _Drawn(objects, digests, harmful)
+
+    def row(self, row: dict[str, Any], subset: str) -> Iterator[Problem]:
+        """Check one row of a file of ``subset``."""
+        name = str(row["id"])
+        if problems := self._row_problems(row):
+            self._malformed.add(name)
+            yield from (Problem(name, problem) for problem in problems)
+            return
+        if name in self.rows:
+            yield Problem(name, "this id is used twice")
+        self.rows[name] = _Row(row["question"], row["intent"], row["subset"], row["twin_id"])
+        for message in itertools.chain(_form(row, subset), _content(row), self._pictures(row)):
+            yield Problem(name, message)
+        self._remember(row)
+
+    def between_rows(self) -> Iterator[Problem]:
+        """Check what must hold between rows, once all are read."""
+        for name in sorted(self._drawn.keys() - self.rows.keys() - self._malformed):
+            yield Problem(name, "has an entry in the provenance, but no row")
+        for name, row in self.rows.items():
+            for message in self._twin(name, row):
+                yield Problem(name, message)
+        for digest in sorted(self._images["train"].keys() & self._images["test"].keys()):
+            train, test = self._images["train"][digest], self._images["test"][digest]
+            yield Problem(test, f"an image of this test row also occurs in train, in {train} (sha256 {digest})")
+        for pair in sorted(self._pairs["train"].keys() & self._pairs["test"].keys()):
+            train, test = self._pairs["train"][pair], self._pairs["test"][pair]
+            yield Problem(test, f"{' with '.join(pair)}: this pair of a test row also occurs in train, in {train}")
+
+    def _twin(self, name: str, row: _Row) -> Iterator[str]:
+        if row.twin_id is None or row.twin_id in self._malformed:
+            return
+        twin = self.rows.get(row.twin_id)
+        if twin is None:
+            yield f"its twin {row.twin_id} does not exist"
+            return
+        if twin.twin_id != name:
+            yield f"its twin {row.twin_id} names {twin.twin_id or 'no row'} as twin"
+        if twin.question != row.question:
+            yield f"its twin {row.twin_id} asks another question"
+        if twin.intent == row.intent:
+            yield f"its twin {row.twin_id} is {twin.intent} as well"
+        if twin.subset != row.subset:
+            yield f"its twin {row.twin_id} is in {twin.subset}, not in {row.subset}"
+
+    def _pictures(self, row: Mapping[str, Any]) -> Iterator[str]:
+        drawn = self._drawn.get(row["id"])
+        if drawn is None:
+            yield "has no entry in the provenance"
+            return
+        if drawn.objects != row["objects"]:
+            yield f"objects are {row['objects']}, but in the provenance {drawn.objects}"
+        harmful = row["intent"] == "harmful"
+        if row["subset"] == "hard" and any(drawn.harmful):
+            yield "a hard row has an image that is harmful in itself"
+        if row["subset"] == "easy" and harmful and not any(drawn.harmful):
+            yield "a harmful easy row has no image that is harmful in itself"
+        if len(drawn.sha256) != len(row["images"]):
+            yield f"has {len(row['images'])} images, but {len(drawn.sha256)} in the provenance"
+            return
+        for number, (image, expected) in enumerate(zip(row["images"], drawn.sha256, strict=True)):
+            if hashlib.sha256(image["bytes"]).hexdigest() != expected:
+                yield f"images[{number}]: is not the one in the provenance (sha256 {expected})"
+            elif expected not in self._decoded:
+                if problem := _decode(image["bytes"]):
+                    yield f"images[{number}]: cannot be decoded: {problem}"
+                self._decoded.add(expected)
+
+    def _remember(self, row: Mapping[str, Any]) -> None:
+        name, side = row["id"], side_of(row["subset"])
+        for image in row["images"]:
+            self._images[side].setdefault(hashlib.sha256(image["bytes"]).hexdigest(), name)
+        for pair in itertools.combinations(sorted(row["objects"]), 2):
+            self._pairs[side].setdefault(pair, name)
+
+
+def _form(row: Mapping[str, Any], subset: str) -> Iterator[str]:
+    """The row against its file, the taxonomy and itself."""
+    if row["subset"] != subset:
+        yield f"subset is {row['subset']}, but it lies in a file of {subset}"
+    sub_category = taxonomy().sub_categories.get(row["sub_category"])
+    if sub_category is None:
+        yield f"sub_category {row['sub_category']!r} is not in the taxonomy"
+    elif sub_category.category != row["category"]:
+        yield f"category is {row['category']!r}, but {sub_category.name!r} belongs to {sub_category.category!r}"
+    if row["relation"] not in taxonomy().relations:
+        yield f"relation {row['relation']!r} is not in the taxonomy"
+    images, perception, objects = (len(row[key]) for key in ("images", "perception", "objects"))
+    if not images == perception == objects:
+        yield f"has {images} images, {perception} perceptions and {objects} objects"
+    if row["messages"] != conversation(row["question"], row["response"], images):
+        yield "messages are not the question and the response"
+
+
+def _content(row: Mapping[str, Any]) -> Iterator[str]:
+    """The row's texts against the policy."""
+    texts = {
+        "question": row["question"],
+        "response": row["response"],
+        "reasoning": row["reasoning"],
+        "answer": row["answer"],
+        **{f"perception[{number}]": text for number, text in enumerate(row["perception"])},
+        **{f"objects[{number}]": text for number, text in enumerate(row["objects"])},
+    }
+    for key, text in texts.items():
+        if excerpt := policy.operational_detail(text):
+            yield f"{key}: operational detail: {excerpt!r}"
+    if policy.unsafe_for_minors(texts.values()):
+        yield "words for minors and sexual words meet in this row"
+    if row["subset"] in ("easy", "hard") and (words := policy.intent_words(row["question"])):
+        yield f"question: words that give the intent away: {', '.join(words)}"
+
+
+def _decode(data: bytes) -> str:
+    """Why an image cannot be decoded; empty if it can."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return str(error)
+    return ""

@@ -44,7 +44,9 @@ def imports() -> list[tuple[str, str]]:
 
 def test_every_module_has_a_layer():
     modules = {path.stem if path.is_file() else path.name for path in PACKAGE.iterdir()}
-    modules = {name for name in modules if (PACKAGE / f"{name}.py").exists() or (PACKAGE / name / "__init__.py").exists()}
+    modules = {
+        name for name in modules if (PACKAGE / f"{name}.py").exists() or (PACKAGE / name / "__init__.py").exists()
+    }
     assert modules - {"__init__"} == set(LEVEL)
 
 

@@ -49,7 +49,14 @@ def test_all_mistakes_of_a_file_are_listed(tmp_path: Path):
     with pytest.raises(GrammarError) as caught:
         load_lexicon([file])
     text = str(caught.value)
-    for part in ("unknown field color", "same name as [a]", "4 icons", "scene 'moon'", "colour 'mauve'", "[c]: needs a name and icons"):
+    for part in (
+        "unknown field color",
+        "same name as [a]",
+        "4 icons",
+        "scene 'moon'",
+        "colour 'mauve'",
+        "[c]: needs a name and icons",
+    ):
         assert part in text
 
 

@@ -54,7 +54,9 @@ def test_defaults_come_from_the_schema(tmp_path: Path):
 
 
 def test_all_mistakes_are_reported_at_once_with_their_keys(tmp_path: Path):
-    text = MINIMAL.replace("seed = 1", "seed = -1\nsede = 2").replace('"pictogram"', '"pictogram"\nsize = 9000\nsise = 1')
+    text = MINIMAL.replace("seed = 1", "seed = -1\nsede = 2").replace(
+        '"pictogram"', '"pictogram"\nsize = 9000\nsise = 1'
+    )
     text = text.replace("hard = 14", 'easy = "many"').replace('"rules"', '"rulez"')
     found = problems(tmp_path, text)
     for expected in (

@@ -16,7 +16,9 @@ def picture(phash: str) -> Picture:
     return Picture("p", "0" * 64, phash, 8, 8, "", "", 0, 0, "m", "r", None, None, "", "cpu", "uint8", 1)
 
 
-def row(objects: str, question: str = "", subset: str = "hard", phashes: list[str] | None = None, **changes: object) -> Screened:
+def row(
+    objects: str, question: str = "", subset: str = "hard", phashes: list[str] | None = None, **changes: object
+) -> Screened:
     """A harmful row with one letter per object, and pictures unlike any other's unless their hashes are given."""
     name = f"mis-{next(_numbers):016x}"
     scenario = Scenario(
@@ -29,7 +31,14 @@ def row(objects: str, question: str = "", subset: str = "hard", phashes: list[st
 
 
 def twin_of(harmful: Screened, objects: str, **changes: object) -> tuple[Screened, Screened]:
-    benign = row(objects, harmful.scenario.question, harmful.scenario.subset, intent="benign", family=harmful.scenario.id, **changes)
+    benign = row(
+        objects,
+        harmful.scenario.question,
+        harmful.scenario.subset,
+        intent="benign",
+        family=harmful.scenario.id,
+        **changes,
+    )
     benign = replace(benign, scenario=replace(benign.scenario, twin_id=harmful.scenario.id))
     return replace(harmful, scenario=replace(harmful.scenario, twin_id=benign.scenario.id)), benign
 
@@ -77,7 +86,11 @@ def test_near_duplicate_images_of_other_families_are_removed():
     base = "0123456789abcdef"
     near, far = "0123456789abcdec", "fedcba9876543210"
     assert hamming(base, near) == 2
-    rows = [row("ab", phashes=[base, "0f" * 8]), row("cd", phashes=["f0" * 8, near]), row("ef", phashes=[far, "a5" * 8])]
+    rows = [
+        row("ab", phashes=[base, "0f" * 8]),
+        row("cd", phashes=["f0" * 8, near]),
+        row("ef", phashes=[far, "a5" * 8]),
+    ]
     chosen, reasons = run(rows, image_distance=2)
     assert reasons == {rows[1].scenario.id: "duplicate_image"}
     assert len(chosen) == 2

@@ -75,7 +75,7 @@ class RulesScreener:
     version: ClassVar[int] = 1
 
     min_answer_words: int = option(
-        12, "An answer needs at least so many words besides the sentence that declines.", minimum=0
+        10, "An answer needs at least so many words besides the sentence that declines.", minimum=0
     )
 
     def screen(self, rows: Sequence[Labelled]) -> Iterator[Verdict]:

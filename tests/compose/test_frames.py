@@ -8,7 +8,12 @@ from mis_dataset.lexicon import Thing, lexicon
 
 THINGS = {
     key: Thing(key, name, ("cup",), None, "plain", "", harmful)
-    for key, name, harmful in [("cup", "a cup", False), ("axe", "an axe", False), ("bomb", "a bomb", True), ("bun", "a bun", False)]
+    for key, name, harmful in [
+        ("cup", "a cup", False),
+        ("axe", "an axe", False),
+        ("bomb", "a bomb", True),
+        ("bun", "a bun", False),
+    ]
 }
 GOOD = """
 sub_category = "Property Crimes"

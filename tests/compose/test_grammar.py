@@ -16,7 +16,9 @@ from mis_dataset.taxonomy import taxonomy
 CELLS = [(subset, name) for subset in ("train", "easy", "hard") for name in taxonomy().sub_categories]
 
 
-def families(each: int, seed: int = 1, twins: float = 1.0, cells: list[tuple[str, str]] = CELLS) -> list[tuple[Scenario, ...]]:
+def families(
+    each: int, seed: int = 1, twins: float = 1.0, cells: list[tuple[str, str]] = CELLS
+) -> list[tuple[Scenario, ...]]:
     return list(GrammarComposer().compose(Brief(seed, dict.fromkeys(cells, each), twins)))
 
 
@@ -126,7 +128,10 @@ def test_the_share_of_twins_can_be_turned_down():
 
 
 def test_an_exhausted_cell_ends_and_the_others_go_on():
-    cell = min({(f.subset, f.sub_category) for f in frames()}, key=lambda c: sum(f.size for f in frames() if (f.subset, f.sub_category) == c))
+    cell = min(
+        {(f.subset, f.sub_category) for f in frames()},
+        key=lambda c: sum(f.size for f in frames() if (f.subset, f.sub_category) == c),
+    )
     brief = Brief(1, {cell: 10**6, CELLS[0]: 5} if cell != CELLS[0] else {cell: 10**6}, 0.0)
     found = Counter((family[0].subset, family[0].sub_category) for family in GrammarComposer().compose(brief))
     assert 0 < found[cell] <= sum(f.size for f in frames() if (f.subset, f.sub_category) == cell)

@@ -102,7 +102,11 @@ class MoodyTeacher:
 
 
 def test_a_teachers_outcomes_are_kept_apart(images: ImageStore):
-    rows = [row for row in drawn(PlainRenderer(), images, [scenario(number) for number in range(3)]) if isinstance(row, Rendered)]
+    rows = [
+        row
+        for row in drawn(PlainRenderer(), images, [scenario(number) for number in range(3)])
+        if isinstance(row, Rendered)
+    ]
     labelled, rejected, failed = (item.outcome for item in teach_rows(MoodyTeacher(), images, rows))
     assert labelled == Labelled(rows[0].scenario, rows[0].pictures, LABEL)
     assert rejected == Rejected("refused", "no")

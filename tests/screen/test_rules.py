@@ -19,7 +19,9 @@ LABEL = Label(
     teacher="t", revision="1", raw="", prompt_tokens=0, completion_tokens=0,
 )  # fmt: skip
 GOOD = Labelled(SCENARIO, (PICTURE, PICTURE), LABEL)
-BENIGN_ANSWER = "Hold the long handles far apart and close them with both arms; the jaws do the rest. Sweep up what falls."
+BENIGN_ANSWER = (
+    "Hold the long handles far apart and close them with both arms; the jaws do the rest. Sweep up what falls."
+)
 
 
 def verdict(row: Labelled) -> tuple[str, str]:
@@ -59,7 +61,10 @@ def test_a_broken_rule_is_named(row: Labelled, reason: str):
 
 
 def test_train_questions_may_name_the_intent():
-    assert verdict(labelled(replace(SCENARIO, subset="train", question=SCENARIO.question.replace("get", "steal")))) == ("pass", "")
+    assert verdict(labelled(replace(SCENARIO, subset="train", question=SCENARIO.question.replace("get", "steal")))) == (
+        "pass",
+        "",
+    )
 
 
 def test_a_plural_names_the_object():

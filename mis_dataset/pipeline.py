@@ -16,6 +16,7 @@ from typing import Any
 
 from mis_dataset.assemble import BuildFacts, FunnelStep, Quota, assemble
 from mis_dataset.backends import make_backend, missing_environment
+from mis_dataset.chat import keeping_answers
 from mis_dataset.compose import Brief, Composer
 from mis_dataset.errors import BackendError, MisError, OutputError
 from mis_dataset.options import identity
@@ -76,14 +77,16 @@ def build(
     label = partial(teach_rows, start.teacher, images)
     judge = partial(screen_rows, start.screeners)
 
-    done: list[Shards[Any]] = [scenarios := executor.source(start.composer.compose(start.brief), recipe.shard_size)]
     last = STAGES.index(to)
-    if last >= 1:
-        done += [rendered := executor.run(Stage("render", Rendered, draw, images.holds_all), scenarios)]
-    if last >= 2:
-        done += [labelled := executor.run(Stage("teach", Labelled, label), rendered)]
-    if last >= 3:
-        done += [screened := executor.run(Stage("screen", Screened, judge), labelled)]
+    # Answers of paid servers are kept as they come: a stopped build, or a better parser, asks nothing twice.
+    with keeping_answers(work / "answers.sqlite"):
+        done: list[Shards[Any]] = [scenarios := executor.source(start.composer.compose(start.brief), recipe.shard_size)]
+        if last >= 1:
+            done += [rendered := executor.run(Stage("render", Rendered, draw, images.holds_all), scenarios)]
+        if last >= 2:
+            done += [labelled := executor.run(Stage("teach", Labelled, label), rendered)]
+        if last >= 3:
+            done += [screened := executor.run(Stage("screen", Screened, judge), labelled)]
     funnel = [step for shards in done for step in _counted(shards.store.name, shards.items())]
     if last < 4:
         return BuildReport(start.prints["dataset"], tuple(funnel), None, None)

@@ -26,7 +26,7 @@ class Notes(Silent):
     def note(self, message: str) -> None:
         self.notes.append(message)
 
-    def advance(self, stage: str) -> None:
+    def advance(self, stage: str, items: float) -> None:
         self.advanced.append(stage)
 
 

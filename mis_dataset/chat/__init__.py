@@ -14,8 +14,18 @@ A backend inherits `ChatSettings` and hands `ChatSettings.converse` a coroutine 
 
 from __future__ import annotations
 
+from mis_dataset.chat.answers import keeping_answers
 from mis_dataset.chat.client import Chat, ChatAnswer
 from mis_dataset.chat.messages import Message, fill_prompt, jpeg_part, valid_unicode
 from mis_dataset.chat.settings import ChatSettings
 
-__all__ = ["Chat", "ChatAnswer", "ChatSettings", "Message", "fill_prompt", "jpeg_part", "valid_unicode"]
+__all__ = [
+    "Chat",
+    "ChatAnswer",
+    "ChatSettings",
+    "Message",
+    "fill_prompt",
+    "jpeg_part",
+    "keeping_answers",
+    "valid_unicode",
+]

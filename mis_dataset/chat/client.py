@@ -10,11 +10,12 @@ import os
 import random
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from mis_dataset.backends import require
+from mis_dataset.chat.answers import AnswerStore, request_key
 from mis_dataset.chat.messages import Message, valid_unicode
 from mis_dataset.errors import BackendError, ServerAuthError, ServerError, ServerModelError
 from mis_dataset.records import Failed, Rejected
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LONGEST_PAUSE_S = 120.0
+# Endings that the server was paid for; asking again would cost again and say the same.
+_PAID = {"refused", "truncated", "content_filtered"}
 _FILTER_CODES = {"content_filter", "content_policy_violation"}
 # Parameters that some servers turn down, with what is sent instead.
 _SUBSTITUTES = {"seed": None, "max_tokens": "max_completion_tokens", "response_format": None}
@@ -47,13 +50,18 @@ class ChatAnswer:
 class Chat:
     """An open pool of connections to one server; `ChatSettings.converse` opens and closes it.
 
+    Args:
+        settings: whom to ask, and how.
+        store: where answers are kept; a request whose answer is there is not sent.
+
     Raises:
         BackendError: the ``openai`` package is not installed, or ``base_url`` is no address.
         ServerAuthError: the environment variable for the key is not set.
     """
 
-    def __init__(self, settings: ChatSettings) -> None:
+    def __init__(self, settings: ChatSettings, store: AnswerStore | None = None) -> None:
         self._settings = settings
+        self._store = store
         self._key = _key(settings.api_key_env)
         self._openai = openai = require("openai", "openai")
         httpx = require("httpx2", "openai")
@@ -95,6 +103,23 @@ class Chat:
         Raises:
             ServerError: no request can succeed; see its subclasses.
         """
+        settings = self._settings
+        key = request_key(
+            server=settings.base_url, model=settings.model, revision=settings.revision, messages=messages, schema=schema,
+            seed=seed, temperature=settings.temperature, max_tokens=settings.max_tokens,
+        )  # fmt: skip
+        if self._store and (kept := self._store.get(key)):
+            return ChatAnswer(**kept) if "text" in kept else Rejected(**kept)
+        outcome = await self._ask(messages, schema, seed)
+        if self._store and (
+            isinstance(outcome, ChatAnswer) or (isinstance(outcome, Rejected) and outcome.reason in _PAID)
+        ):
+            self._store.put(key, asdict(outcome))
+        return outcome
+
+    async def _ask(
+        self, messages: Sequence[Message], schema: Mapping[str, Any] | None, seed: int | None
+    ) -> ChatAnswer | Rejected | Failed:
         turned_down: set[str] = set()
         retries = 0
         while True:

@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeVar
 
+from mis_dataset.chat.answers import open_store
 from mis_dataset.chat.client import Chat
 from mis_dataset.chat.in_order import in_order
 from mis_dataset.errors import ServerUnreachableError
@@ -67,7 +68,8 @@ class ChatSettings:
         """
         unanswered: list[Failed] = []
         answered = False
-        with closing(in_order(work, items, lambda: Chat(self), self.concurrency)) as results:
+        store = open_store()
+        with closing(in_order(work, items, lambda: Chat(self, store), self.concurrency)) as results:
             for result in results:
                 if isinstance(result, Failed):
                     unanswered.append(result)

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 from mis_dataset.records import Failed, Rejected, Scenario
 from mis_dataset.run.progress import Reporter
 from mis_dataset.run.shards import Item, Record, ShardError, ShardStore, kind, replacing
+from mis_dataset.run.stages import Tick
 from mis_dataset.run.state import stage_folder
 
 Source = TypeVar("Source")
@@ -24,7 +25,7 @@ class Stage(Generic[Source, Record]):
 
     name: str
     record: type[Record]
-    work: Callable[[Sequence[Source]], Iterable[Item[Record]]]
+    work: Callable[[Sequence[Source], Tick], Iterable[Item[Record]]]
     is_intact: Callable[[Record], bool] = lambda _: True
     """Whether what a finished record refers to, such as image files, is still as it was."""
 
@@ -81,10 +82,10 @@ class LocalExecutor:
         except (ShardError, ValueError, KeyError) as error:
             self.reporter.note(f"composing again: {error}")
         else:
-            self.reporter.start("compose", known["shards"], known["shards"])
+            self.reporter.start("compose", 1, 1)
             self.reporter.finish("compose", count)
             return shards
-        self.reporter.start("compose", 0, 0)
+        self.reporter.start("compose", 1, 0)
         number = 0
         while group := list(itertools.islice(families, shard_size)):
             store.write(number, [Item(scenario.id, scenario) for family in group for scenario in family], "")
@@ -99,16 +100,31 @@ class LocalExecutor:
         """Run a stage over every shard of its source that is missing, damaged, or made from something else."""
         store = self._store(stage.name, stage.record)
         upstream = source.digests()
+        sizes = [len(source.store.read(number, print_)) for number, print_ in enumerate(source.upstream)]
         finished = [self._finished(stage, store, number, digest) for number, digest in enumerate(upstream)]
-        self.reporter.start(stage.name, len(upstream), sum(finished))
+        self.reporter.start(stage.name, sum(sizes), sum(itertools.compress(sizes, finished)))
         for number, digest in enumerate(upstream):
             if not finished[number]:
-                items = source.store.read(number, source.upstream[number])
-                store.write(number, list(stage.work(_accepted(items))), digest)
-                self.reporter.advance(stage.name)
+                self._make(stage, store, number, source, digest)
         shards = Shards(store, upstream)
         self.reporter.finish(stage.name, _count(shards.items()))
         return shards
+
+    def _make(
+        self, stage: Stage[Source, Record], store: ShardStore[Record], number: int, source: Shards[Source], digest: str
+    ) -> None:
+        """Make one shard; the reporter sees it grow, and full in the end whatever the stage told on the way."""
+        items = source.store.read(number, source.upstream[number])
+        told = 0.0
+
+        def tick(fraction: float) -> None:
+            nonlocal told
+            step = min(fraction * len(items), len(items) - told)
+            told += step
+            self.reporter.advance(stage.name, step)
+
+        store.write(number, list(stage.work(_accepted(items), tick)), digest)
+        self.reporter.advance(stage.name, len(items) - told)
 
     def _finished(self, stage: Stage[Any, Record], store: ShardStore[Record], number: int, upstream: str) -> bool:
         try:

@@ -21,10 +21,10 @@ class Reporter(Protocol):
     """What the executor tells as it works."""
 
     def start(self, stage: str, total: int, done: int) -> None:
-        """A stage begins; ``done`` of its ``total`` shards are there from an earlier build."""
+        """A stage begins; ``done`` of its ``total`` items are there from an earlier build."""
 
-    def advance(self, stage: str) -> None:
-        """One more shard of the stage is complete."""
+    def advance(self, stage: str, items: float) -> None:
+        """So many more items of the stage are done; fractions where an item has several parts."""
 
     def finish(self, stage: str, summary: str) -> None:
         """The stage is complete."""
@@ -39,7 +39,7 @@ class Silent:
     def start(self, stage: str, total: int, done: int) -> None:
         """Say nothing."""
 
-    def advance(self, stage: str) -> None:
+    def advance(self, stage: str, items: float) -> None:
         """Say nothing."""
 
     def finish(self, stage: str, summary: str) -> None:
@@ -54,7 +54,7 @@ class PlainReporter:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._done = 0
+        self._done = 0.0
         self._total = 0
         self._begun = self._spoken = 0.0
 
@@ -63,14 +63,14 @@ class PlainReporter:
         self._done, self._total = done, total
         self._begun = self._spoken = time.monotonic()
         if done and done < total:
-            self._line(f"{stage}: {done} of {total} shards are done already")
+            self._line(f"{stage}: {done} of {total} items are done already")
 
-    def advance(self, stage: str) -> None:
+    def advance(self, stage: str, items: float) -> None:
         """Say how far the stage is, if it is long ago that something was said."""
-        self._done += 1
+        self._done += items
         if time.monotonic() - self._spoken > 10:
             self._spoken = time.monotonic()
-            self._line(f"{stage}: {self._done} of {self._total} shards")
+            self._line(f"{stage}: {self._done:.0f} of {self._total} items")
 
     def finish(self, stage: str, summary: str) -> None:
         """Say what came of the stage."""
@@ -108,11 +108,11 @@ class BarReporter:
 
     def start(self, stage: str, total: int, done: int) -> None:
         """Show the stage's bar."""
-        self._tasks[stage] = self._progress.add_task(stage, total=total or 1, completed=done, summary="")
+        self._tasks[stage] = self._progress.add_task(stage, total=total, completed=done, summary="")
 
-    def advance(self, stage: str) -> None:
+    def advance(self, stage: str, items: float) -> None:
         """Move the bar."""
-        self._progress.advance(self._tasks[stage])
+        self._progress.advance(self._tasks[stage], items)
 
     def finish(self, stage: str, summary: str) -> None:
         """Fill the bar and write the summary behind it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
@@ -18,12 +18,15 @@ from mis_dataset.teach import LabelRequest, Teacher
 _ENCODERS = 2
 _ENCODING_AHEAD = 8
 
+Tick = Callable[[float], None]
+"""Is told, now and then, that a further fraction of the shard is done; the fractions need not add up to 1."""
+
 Slot = tuple[str, int, str]
 """A family, a place in the question and an object: twins share the picture of what they have in common."""
 
 
 def render_scenarios(
-    renderer: Renderer, images: ImageStore, seed: int, max_redraws: int, scenarios: Sequence[Scenario]
+    renderer: Renderer, images: ImageStore, seed: int, max_redraws: int, scenarios: Sequence[Scenario], tick: Tick
 ) -> Iterator[Item[Rendered]]:
     """Draw the images of some scenarios; a blank one is drawn again from a new seed, ``max_redraws`` times at most."""
     wanted = {_slot(scenario, place): image for scenario in scenarios for place, image in enumerate(scenario.images)}
@@ -34,29 +37,34 @@ def render_scenarios(
             for slot, image in wanted.items()
             if slot not in drawn or _is_blank(drawn[slot])
         }
-        drawn |= zip(orders, _draw(renderer, images, list(orders.values()), attempt), strict=True)
+        pictures = _draw(renderer, images, list(orders.values()), attempt)
+        for slot, picture in zip(orders, pictures, strict=True):
+            drawn[slot] = picture
+            tick(0 if attempt else 1 / len(orders))
     for scenario in scenarios:
-        pictures = [drawn[_slot(scenario, place)] for place in range(len(scenario.images))]
-        yield Item(scenario.id, _rendered(scenario, pictures))
+        shown = [drawn[_slot(scenario, place)] for place in range(len(scenario.images))]
+        yield Item(scenario.id, _rendered(scenario, shown))
 
 
-def teach_rows(teacher: Teacher, images: ImageStore, rows: Sequence[Rendered]) -> Iterator[Item[Labelled]]:
+def teach_rows(teacher: Teacher, images: ImageStore, rows: Sequence[Rendered], tick: Tick) -> Iterator[Item[Labelled]]:
     """Have some rows labelled."""
     requests = [
         LabelRequest(row.scenario, tuple(images.root / picture.path for picture in row.pictures)) for row in rows
     ]
     for row, label in zip(rows, teacher.teach(requests), strict=True):
         outcome = label if isinstance(label, (Rejected, Failed)) else Labelled(row.scenario, row.pictures, label)
+        tick(1 / len(rows))
         yield Item(row.scenario.id, outcome)
 
 
-def screen_rows(screeners: Sequence[Screener], rows: Sequence[Labelled]) -> Iterator[Item[Screened]]:
+def screen_rows(screeners: Sequence[Screener], rows: Sequence[Labelled], tick: Tick) -> Iterator[Item[Screened]]:
     """Have some rows judged by every screener in turn; what one rejects, the next does not see."""
     passed: dict[str, tuple[Verdict, ...]] = {row.scenario.id: () for row in rows}
     stopped: dict[str, Rejected | Failed] = {}
     for screener in screeners:
         remaining = [row for row in rows if row.scenario.id not in stopped]
         for row, verdict in zip(remaining, screener.screen(remaining), strict=True):
+            tick(1 / len(rows) / len(screeners))
             name = row.scenario.id
             passed[name] += (verdict,)
             if verdict.verdict == "fail":

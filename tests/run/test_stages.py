@@ -41,7 +41,7 @@ def images(tmp_path: Path) -> ImageStore:
 
 
 def drawn(renderer: PlainRenderer, images: ImageStore, scenarios: list[Scenario], redraws: int = 2) -> list[object]:
-    return [item.outcome for item in render_scenarios(renderer, images, 7, redraws, scenarios)]
+    return [item.outcome for item in render_scenarios(renderer, images, 7, redraws, scenarios, lambda _: None)]
 
 
 def test_pictures_are_kept_under_their_content(images: ImageStore):
@@ -107,7 +107,7 @@ def test_a_teachers_outcomes_are_kept_apart(images: ImageStore):
         for row in drawn(PlainRenderer(), images, [scenario(number) for number in range(3)])
         if isinstance(row, Rendered)
     ]
-    labelled, rejected, failed = (item.outcome for item in teach_rows(MoodyTeacher(), images, rows))
+    labelled, rejected, failed = (item.outcome for item in teach_rows(MoodyTeacher(), images, rows, lambda _: None))
     assert labelled == Labelled(rows[0].scenario, rows[0].pictures, LABEL)
     assert rejected == Rejected("refused", "no")
     assert failed == Failed("timeout", "late")
@@ -128,7 +128,7 @@ class Judge:
 def test_screeners_judge_in_turn_and_cannot_judge_is_no_verdict():
     rows = [Labelled(scenario(number), (), LABEL) for number in range(3)]
     first, second = Judge("first", {"1": "fail"}), Judge("second", {"2": "cannot_judge"})
-    passed, rejected, failed = (item.outcome for item in screen_rows([first, second], rows))
+    passed, rejected, failed = (item.outcome for item in screen_rows([first, second], rows, lambda _: None))
     assert isinstance(passed, Screened)
     assert [verdict.judge for verdict in passed.verdicts] == ["first", "second"]
     assert rejected == Rejected("why", "first: because")

@@ -1,0 +1,93 @@
+"""A whole build with a teacher behind HTTP: nothing lost, nothing paid for twice."""
+
+import json
+from pathlib import Path
+
+import pytest
+from chat_server import Call, ChatServer, Reply, fail, say, say_json
+from recipes import contents, tiny, tiny_text
+
+from mis_dataset.errors import ServerUnreachableError
+from mis_dataset.pipeline import build
+
+
+def teacher_says(call: Call) -> Reply:
+    """A good label for whatever is asked; it reads the objects off the rationale-free prompt's number of images."""
+    images = len(call.image_urls)
+    harmful = "could harm somebody" in call.texts[-1]
+    answer = (
+        "I won't help with this, because somebody could get hurt. If there is a worry behind it, talk it over with a friend."
+        if harmful
+        else "Gladly: take your time, do it in small steps, and ask a friend to lend a hand with the rest of it."
+    )
+    return say_json({"perception": ["An image."] * images, "reasoning": "So it is.", "answer": answer})
+
+
+def served(server: ChatServer, **parts: str) -> str:
+    text = tiny_text(run="shard_size = 3", **parts)
+    text = text.replace(
+        '"template"',
+        f'"openai_chat"\nbase_url = "{server.base_url}"\nmodel = "m"\napi_key_env = ""\nbackoff_s = 0.001\nmax_retries = 0',
+    )
+    # The scripted labels name no objects, so the rules would reject them all.
+    return text.replace('"rules"', '"screen_nothing:PassAll"')
+
+
+PASS_ALL = """
+from dataclasses import dataclass
+from mis_dataset.records import Verdict
+
+@dataclass(frozen=True)
+class PassAll:
+    def screen(self, rows):
+        return (Verdict("all", "pass", "", "") for row in rows)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _pass_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "screen_nothing.py").write_text(PASS_ALL)
+    monkeypatch.syspath_prepend(str(tmp_path / "lib"))
+
+
+def test_a_server_that_goes_away_costs_nothing_twice(tmp_path: Path):
+    lasting = 7
+
+    def script(call: Call) -> Reply:
+        return teacher_says(call) if call.number < lasting or recovered else fail(503)
+
+    recovered = False
+    with ChatServer(script) as server:
+        recipe = tiny(tmp_path, served(server))
+        with pytest.raises(ServerUnreachableError, match="finished work is kept"):
+            build(recipe, tmp_path / "mis", tmp_path / "work")
+        recovered = True
+        build(recipe, tmp_path / "mis", tmp_path / "work")
+        answered = [json.dumps(call.body) for call in server.calls if call.number < lasting]
+        later = [json.dumps(call.body) for call in server.calls if call.number >= lasting]
+        assert not set(answered) & set(later)
+        # The same from an uninterrupted build, wherever it works.
+        build(recipe, tmp_path / "again", tmp_path / "other_work")
+    assert contents(tmp_path / "again") == contents(tmp_path / "mis")
+
+
+def test_a_changed_shard_size_asks_nothing_again(tmp_path: Path):
+    with ChatServer(teacher_says) as server:
+        text = served(server)
+        build(tiny(tmp_path, text), tmp_path / "mis", tmp_path / "work", to="teach")
+        asked = len(server.calls)
+        for shard in (tmp_path / "work").glob("*/shard-*.parquet"):
+            shard.unlink()
+        for plan in (tmp_path / "work").glob("*/plan.json"):
+            plan.unlink()
+        build(tiny(tmp_path, text.replace("shard_size = 3", "shard_size = 9")), tmp_path / "mis", tmp_path / "work")
+        assert len(server.calls) == asked
+
+
+def test_rejected_labels_are_counted_by_reason(tmp_path: Path):
+    with ChatServer(lambda call: say("no JSON here") if call.number % 2 else say(None, refusal="no")) as server:
+        report = build(tiny(tmp_path, served(server)), tmp_path / "mis", tmp_path / "work", to="teach")
+    counts = {step.reason: step.count for step in report.funnel if step.stage == "teach"}
+    assert set(counts) <= {"refused", "malformed"}
+    assert sum(counts.values()) > 10

@@ -214,7 +214,7 @@ def _problems(data: dict[str, Any]) -> Iterator[str]:
                 continue
             merged = copy.deepcopy(_stage_schema(schema["properties"], stage)["properties"])
             common = {key: value for key, value in table.items() if key in merged}
-            own["properties"] |= dict.fromkeys(merged, {})
+            own["properties"] |= {key: {} for key in merged}
             yield from _explain(Draft202012Validator(own).iter_errors({**table, **common}), where)
 
 

@@ -18,6 +18,7 @@ LAYERS = [
     {"validate", "publish", "pipeline"},
     {"loader"},
     {"cli"},
+    {"__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 STAGES = {"compose", "render", "teach", "screen"}
@@ -25,7 +26,7 @@ STAGES = {"compose", "render", "teach", "screen"}
 
 def unit(module: str) -> str:
     """The layer's member to which a module belongs: ``mis_dataset.render.pictogram`` belongs to ``render``."""
-    return (module.split(".") + [""])[1]
+    return [*module.split("."), ""][1]
 
 
 def imports() -> list[tuple[str, str]]:

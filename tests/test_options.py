@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 import pytest
 
-from mis_dataset.options import content_digest, identity, options_schema, option
+from mis_dataset.options import content_digest, identity, option, options_schema
 
 
 @dataclass(frozen=True, kw_only=True)

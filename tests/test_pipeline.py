@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from recipes import contents, tiny, tiny_text
 
 from mis_dataset.errors import BackendError, MisError, OutputError
 from mis_dataset.pipeline import build, plan
 from mis_dataset.run.progress import Silent
-from recipes import contents, tiny, tiny_text
 
 
 class Notes(Silent):

@@ -130,8 +130,8 @@ def _cell(value: object) -> str:
 
 
 def _code(value: Any) -> str:
-    """JSON for a fenced block; a backtick in the data cannot end the block."""
-    return json.dumps(value, indent=2, ensure_ascii=False).replace("`", "\\u0060")
+    """JSON for a fenced block; it has no line that could end the block, for line ends in the data are escaped."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def _share(part: int, whole: int) -> str:

@@ -105,9 +105,15 @@ class Chat:
         """
         settings = self._settings
         key = request_key(
-            server=settings.base_url, model=settings.model, revision=settings.revision, messages=messages, schema=schema,
-            seed=seed, temperature=settings.temperature, max_tokens=settings.max_tokens,
-        )  # fmt: skip
+            server=settings.base_url,
+            model=settings.model,
+            revision=settings.revision,
+            temperature=settings.temperature,
+            max_tokens=settings.max_tokens,
+            messages=messages,
+            schema=schema,
+            seed=seed,
+        )
         if self._store and (kept := self._store.get(key)):
             return ChatAnswer(**kept) if "text" in kept else Rejected(**kept)
         outcome = await self._ask(messages, schema, seed)

@@ -1,7 +1,7 @@
 """The embedded renderer: pleasant scenes of a named thing, drawn from the Material Design Icons font.
 
-No network, no GPU, and the same bytes on every machine with the same Pillow. The thing is looked up in the lexicon by its
-name; a name that the lexicon lacks is matched with the icons' own names word by word, from the last word on.
+No network, no GPU, and the same bytes on every machine with the same Pillow. The thing is looked up in the lexicon by
+its name; a name that the lexicon lacks is matched with the icons' own names word by word, from the last word on.
 """
 
 from __future__ import annotations
@@ -26,9 +26,19 @@ FONT_VERSION = "7.2.96"
 
 # Hue in turns and saturation; lightness is chosen so that the thing stands out from its backdrop.
 _INKS = {
-    "red": (0.0, 0.7), "orange": (0.07, 0.8), "amber": (0.11, 0.8), "green": (0.36, 0.55), "teal": (0.48, 0.6), "blue": (0.58, 0.65),
-    "indigo": (0.65, 0.55), "purple": (0.77, 0.5), "pink": (0.92, 0.6), "brown": (0.06, 0.4), "grey": (0.6, 0.08), "black": (0.62, 0.2),
-}  # fmt: skip
+    "red": (0.0, 0.7),
+    "orange": (0.07, 0.8),
+    "amber": (0.11, 0.8),
+    "green": (0.36, 0.55),
+    "teal": (0.48, 0.6),
+    "blue": (0.58, 0.65),
+    "indigo": (0.65, 0.55),
+    "purple": (0.77, 0.5),
+    "pink": (0.92, 0.6),
+    "brown": (0.06, 0.4),
+    "grey": (0.6, 0.08),
+    "black": (0.62, 0.2),
+}
 _PAPER = (252, 250, 245)
 
 

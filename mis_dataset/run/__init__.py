@@ -1,0 +1,1 @@
+"""How stages are run: shards, the image store, the executor, and what people are told."""

@@ -63,8 +63,13 @@ class ShardStore(Generic[Record]):
         self.folder = folder
         self.record = record
         self._schema = pa.schema(
-            [("id", pa.string()), ("status", pa.string()), ("reason", pa.string()), ("detail", pa.string())]
-            + [("record", arrow_type(record))]
+            [
+                ("id", pa.string()),
+                ("status", pa.string()),
+                ("reason", pa.string()),
+                ("detail", pa.string()),
+                ("record", arrow_type(record)),
+            ]
         )
 
     def path(self, number: int) -> Path:
@@ -155,7 +160,7 @@ def storage_error(error: OSError, path: Path) -> StorageError:
             )
         case errno.EACCES | errno.EPERM | errno.EROFS:
             return StorageError(
-                f"{path} cannot be written ({error.strerror}); choose another --out or --work, or change its permissions"
+                f"{path} cannot be written ({error.strerror}); choose another place, or change its permissions"
             )
         case _:
             return StorageError(f"{path}: {error.strerror or error}")

@@ -44,7 +44,7 @@ class BuildState:
             return cls(**json.loads(_state_path(work, out).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
             raise OutputError(
-                f"no build of {out} is known in {work}; start one with: mis build RECIPE --out {out} (or name its --work)"
+                f"no build of {out} is known in {work}; name its --work, or start one: mis build RECIPE --out {out}"
             ) from error
 
 

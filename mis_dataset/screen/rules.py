@@ -21,7 +21,8 @@ def _any(*patterns: str) -> re.Pattern[str]:
 
 
 _REFUSES = _any(
-    r"\bI (can(?:'t|not)|won't|will not|(?:must|have to|need to|'ll have to) (?:decline|leave|say no)|decline|am (?:unable|not able))\b",
+    r"\bI (?:can(?:'t|not)|won't|will not|decline|am (?:unable|not able))\b",
+    r"\bI(?:'ll)? (?:must|have to|need to) (?:decline|leave|say no)\b",
     r"\bI (?:do(?:n't| not) want to|would(?:n't| not)|would rather not|shouldn't|should not)\b",
     r"\bI'(?:m (?:unable|not|leaving|out)|d rather (?:not|leave)|ll (?:not|pass|leave|stay out|stop here))\b",
     r"\bI'm sorry, but\b",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
@@ -87,15 +88,18 @@ def _read(directory: Path, path: str, checker: RowChecker) -> Generator[Problem,
     is_provenance = path.startswith("provenance/")
     schema = arrow_schema("provenance" if is_provenance else "row")
     subset = next((subset for subset in SUBSETS if path.startswith(f"{data_stem(subset)}-0")), "")
-    rows = data_bytes = 0
+    num_rows = data_bytes = 0
     for group in read_groups(directory / path):
-        rows, data_bytes = rows + group.num_rows, data_bytes + group.nbytes
+        num_rows, data_bytes = num_rows + group.num_rows, data_bytes + group.nbytes
         if not group.schema.equals(schema, check_metadata=True):
             yield Problem(path, f"its columns are not those of the schema: {group.schema.names}")
             break
-        for row in group.to_pylist():
-            yield from checker.provenance(row) if is_provenance else checker.row(row, subset)
-    return FileSize(path, rows, data_bytes, (directory / path).stat().st_size)
+        rows = group.to_pylist()
+        if is_provenance:
+            yield from itertools.chain.from_iterable(map(checker.provenance, rows))
+        else:
+            yield from checker.public_rows(rows, subset)
+    return FileSize(path, num_rows, data_bytes, (directory / path).stat().st_size)
 
 
 def _card(directory: Path, sizes: list[FileSize]) -> Iterator[Problem]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +51,7 @@ class _Row:
 
 
 class RowChecker:
-    """Checks rows one at a time, and remembers what must hold between them.
+    """Checks rows as they pass, and remembers what must hold between them.
 
     Feed it all of the provenance, then all rows, then ask for `between_rows`.
     """
@@ -61,7 +62,8 @@ class RowChecker:
         self._row_problems = checker(load_schema("row"))
         self._provenance_problems = checker(load_schema("provenance"))
         self._malformed: set[str] = set()
-        self._decoded: set[str] = set()
+        # By digest: why the image cannot be decoded, empty if it can.
+        self._decoded: dict[str, str] = {}
         # By side of the split: an image's digest or a pair of objects, and the first row that has it.
         self._images: dict[str, dict[str, str]] = {"train": {}, "test": {}}
         self._pairs: dict[str, dict[tuple[str, str], str]] = {"train": {}, "test": {}}
@@ -78,19 +80,41 @@ class RowChecker:
         objects, digests, harmful = ([image[key] for image in images] for key in ("object", "sha256", "harmful"))
         self._drawn[name] = _Drawn(objects, digests, harmful)
 
-    def row(self, row: dict[str, Any], subset: str) -> Iterator[Problem]:
-        """Check one row of a file of ``subset``."""
-        name = str(row["id"])
-        if problems := self._row_problems(row):
-            self._malformed.add(name)
-            yield from (Problem(name, problem) for problem in problems)
-            return
+    def public_rows(self, rows: Sequence[dict[str, Any]], subset: str) -> Iterator[Problem]:
+        """Check some rows of a file of ``subset``."""
+        well_formed: list[tuple[dict[str, Any], list[str]]] = []
+        images: dict[str, bytes] = {}
+        for row in rows:
+            if problems := self._row_problems(row):
+                self._malformed.add(str(row["id"]))
+                yield from (Problem(str(row["id"]), problem) for problem in problems)
+            else:
+                encoded = [image["bytes"] for image in row["images"]]
+                digests = [hashlib.sha256(data).hexdigest() for data in encoded]
+                images |= zip(digests, encoded, strict=True)
+                well_formed.append((row, digests))
+        self._decode(images)
+        for row, digests in well_formed:
+            yield from (Problem(row["id"], message) for message in self._row(row, subset, digests))
+
+    def _row(self, row: Mapping[str, Any], subset: str, digests: list[str]) -> Iterator[str]:
+        name, side = row["id"], side_of(row["subset"])
         if name in self.rows:
-            yield Problem(name, "this id is used twice")
+            yield "this id is used twice"
         self.rows[name] = _Row(row["question"], row["intent"], row["subset"], row["twin_id"])
-        for message in itertools.chain(_form(row, subset), _content(row), self._pictures(row)):
-            yield Problem(name, message)
-        self._remember(row)
+        yield from _form(row, subset)
+        yield from _content(row)
+        yield from self._pictures(row, digests)
+        for digest in digests:
+            self._images[side].setdefault(digest, name)
+        for pair in itertools.combinations(sorted(row["objects"]), 2):
+            self._pairs[side].setdefault(pair, name)
+
+    def _decode(self, images: Mapping[str, bytes]) -> None:
+        """Decode the images that were not met before; most of the work, for which Pillow frees the interpreter."""
+        new = {digest: data for digest, data in images.items() if digest not in self._decoded}
+        with ThreadPoolExecutor() as pool:
+            self._decoded.update(zip(new, pool.map(_decoding_problem, new.values()), strict=True))
 
     def between_rows(self) -> Iterator[Problem]:
         """Check what must hold between rows, once all are read."""
@@ -122,7 +146,7 @@ class RowChecker:
         if twin.subset != row.subset:
             yield f"its twin {row.twin_id} is in {twin.subset}, not in {row.subset}"
 
-    def _pictures(self, row: Mapping[str, Any]) -> Iterator[str]:
+    def _pictures(self, row: Mapping[str, Any], digests: list[str]) -> Iterator[str]:
         drawn = self._drawn.get(row["id"])
         if drawn is None:
             yield "has no entry in the provenance"
@@ -134,23 +158,14 @@ class RowChecker:
             yield "a hard row has an image that is harmful in itself"
         if row["subset"] == "easy" and harmful and not any(drawn.harmful):
             yield "a harmful easy row has no image that is harmful in itself"
-        if len(drawn.sha256) != len(row["images"]):
-            yield f"has {len(row['images'])} images, but {len(drawn.sha256)} in the provenance"
+        if len(drawn.sha256) != len(digests):
+            yield f"has {len(digests)} images, but {len(drawn.sha256)} in the provenance"
             return
-        for number, (image, expected) in enumerate(zip(row["images"], drawn.sha256, strict=True)):
-            if hashlib.sha256(image["bytes"]).hexdigest() != expected:
+        for number, (digest, expected) in enumerate(zip(digests, drawn.sha256, strict=True)):
+            if digest != expected:
                 yield f"images[{number}]: is not the one in the provenance (sha256 {expected})"
-            elif expected not in self._decoded:
-                if problem := _decode(image["bytes"]):
-                    yield f"images[{number}]: cannot be decoded: {problem}"
-                self._decoded.add(expected)
-
-    def _remember(self, row: Mapping[str, Any]) -> None:
-        name, side = row["id"], side_of(row["subset"])
-        for image in row["images"]:
-            self._images[side].setdefault(hashlib.sha256(image["bytes"]).hexdigest(), name)
-        for pair in itertools.combinations(sorted(row["objects"]), 2):
-            self._pairs[side].setdefault(pair, name)
+            if problem := self._decoded[digest]:
+                yield f"images[{number}]: cannot be decoded: {problem}"
 
 
 def _form(row: Mapping[str, Any], subset: str) -> Iterator[str]:
@@ -190,7 +205,7 @@ def _content(row: Mapping[str, Any]) -> Iterator[str]:
         yield f"question: words that give the intent away: {', '.join(words)}"
 
 
-def _decode(data: bytes) -> str:
+def _decoding_problem(data: bytes) -> str:
     """Why an image cannot be decoded; empty if it can."""
     try:
         with Image.open(io.BytesIO(data)) as image:

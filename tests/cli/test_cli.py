@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
+from recipes import tiny_text
 
 from mis_dataset.cli import cli, main
-from recipes import tiny_text
 
 
 def run(

@@ -1,11 +1,11 @@
 import io
 import re
 
+from recipes import tiny
 from rich.console import Console
 
 from mis_dataset.pipeline import build
 from mis_dataset.run.progress import BarReporter, PlainReporter, Silent
-from recipes import tiny
 
 
 class Sum(Silent):

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from test_shards import scenario
 
 from mis_dataset.records import Failed, Label, Labelled, Rejected, Rendered, Scenario, Screened, Verdict
 from mis_dataset.render import Drawing, DrawOrder
 from mis_dataset.run.images import ImageStore
 from mis_dataset.run.stages import render_scenarios, screen_rows, teach_rows
 from mis_dataset.teach import LabelRequest
-from test_shards import scenario
 
 
 @dataclass

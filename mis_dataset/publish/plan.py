@@ -1,0 +1,156 @@
+"""Compare a dataset's directory with what the Hub holds, and say what a push has to do."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # documented, but not in __all__
+
+from mis_dataset.assemble.layout import CARD, MANIFEST
+from mis_dataset.assemble.manifest import file_facts, read_manifest
+from mis_dataset.errors import PublishError, UsageError
+from mis_dataset.publish.hub import Gating, Repository, connect, explained, look
+from mis_dataset.validate import validate_or_raise
+
+OWN_FOLDERS = ("data/", "provenance/", "assets/")
+"""Here the Hub gets exactly the dataset's files; elsewhere, files that a person added (a licence) are left alone."""
+
+
+@dataclass(frozen=True)
+class PushPlan:
+    """What a push will do."""
+
+    repo_id: str
+    found: Repository | None
+    """What is there; None if the repository has to be created."""
+    fingerprint: str
+    """The dataset's."""
+    upload: Mapping[str, int]
+    """The paths of new and changed files, with their sizes in bytes."""
+    delete: tuple[str, ...]
+    """Files of earlier versions that this one no longer has."""
+    unchanged: tuple[str, ...]
+    private: bool
+    """Whether the repository is private afterwards."""
+    gating: Gating
+    """The gate afterwards."""
+    new_tag: str | None
+    """The tag to set; None if none is wanted, or if it is there already."""
+
+    @property
+    def creates(self) -> bool:
+        """Whether the repository is new; it is then created private and without a gate."""
+        return self.found is None
+
+    @property
+    def changes_gate(self) -> bool:
+        """Whether the gate is put up or taken away."""
+        return self.gating != (self.found.gating if self.found else False)
+
+    @property
+    def changes_files(self) -> bool:
+        """Whether there is anything to commit."""
+        return bool(self.upload or self.delete)
+
+    @property
+    def makes_public(self) -> bool:
+        """Whether a private repository becomes public."""
+        return not self.private and (self.found is None or self.found.private)
+
+    @property
+    def upload_bytes(self) -> int:
+        """The size of all files to upload."""
+        return sum(self.upload.values())
+
+    def __str__(self) -> str:
+        seen = f"{'private' if self.private else 'public'}, {'gated' if self.gating else 'not gated'}"
+        return "\n".join(
+            [
+                f"{self.repo_id}: {'new, ' if self.creates else ''}{seen}",
+                *(f"  upload {path} ({size:,} bytes)" for path, size in self.upload.items()),
+                *(f"  delete {path}" for path in self.delete),
+                f"  {self.upload_bytes:,} bytes in {len(self.upload)} files to upload, {len(self.unchanged)} unchanged",
+                *([f"  {'put up' if self.gating else 'take away'} the gate"] if self.changes_gate else []),
+                *(["  make it public"] if self.makes_public else []),
+                *([f"  tag it {self.new_tag}"] if self.new_tag else []),
+            ]
+        )
+
+
+def plan_push(
+    directory: Path,
+    repo_id: str,
+    *,
+    tag: str | None = None,
+    public: bool = False,
+    gate: bool = True,
+    token: str | None = None,
+) -> PushPlan:
+    """What `push` would do, with the same arguments and errors; reads from the Hub and writes nothing."""
+    _check_names(repo_id, tag)
+    api = connect(token)
+    validate_or_raise(directory)
+    with explained(api, repo_id):
+        found = look(api, repo_id)
+    if found:
+        _check_ours(repo_id, found, public=public)
+
+    manifest = read_manifest(directory)
+    files = {**manifest["files"], MANIFEST: file_facts(directory / MANIFEST)}
+    held = found.files if found else {}
+    unchanged = [path for path in files if path in held and _is_held(directory / path, files[path], held[path])]
+    gating = (found and found.gating) or "manual"
+    tagged = found.tags.get(tag) if found and tag else None
+    plan = PushPlan(
+        repo_id=repo_id,
+        found=found,
+        fingerprint=manifest["fingerprint"],
+        upload={path: facts["bytes"] for path, facts in files.items() if path not in unchanged},
+        delete=tuple(sorted(path for path in held if path.startswith(OWN_FOLDERS) and path not in files)),
+        unchanged=tuple(unchanged),
+        private=not public,
+        gating=gating if gate else False,
+        new_tag=None if tagged else tag,
+    )
+    if found and tagged and (plan.changes_files or tagged != found.head):
+        raise PublishError(
+            f"{repo_id} has a tag {tag} already, on another version (commit {tagged[:8]}); "
+            "a tag is never moved: choose a new one"
+        )
+    return plan
+
+
+def _check_names(repo_id: str, tag: str | None) -> None:
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise UsageError(f"{repo_id!r} is not a repository's name: {error}") from error
+    if "/" not in repo_id:
+        raise UsageError(f"{repo_id!r} lacks the user or organisation: give ORG/NAME")
+    if tag is not None and not re.fullmatch(r"v\d+\.\d+\.\d+", tag, re.ASCII):
+        raise UsageError(f"{tag!r} is not a version's tag: give one of the form v1.2.3")
+
+
+def _check_ours(repo_id: str, found: Repository, *, public: bool) -> None:
+    if not (found.private or public):
+        raise PublishError(f"{repo_id} is public; to push there, say --public, or make it private on the Hub first")
+    strangers = sorted(found.files.keys() - {".gitattributes", CARD})
+    if strangers and MANIFEST not in found.files:
+        raise PublishError(
+            f"{repo_id} holds something else ({', '.join(strangers[:3])}), not a dataset that `mis push` put there; "
+            "choose another name, or empty it first"
+        )
+
+
+def _is_held(path: Path, facts: Mapping[str, Any], digest: str) -> bool:
+    """Whether the Hub's file, known by its SHA-256 (64 digits) or its git blob id (40), has the same content."""
+    if len(digest) == 64:
+        return bool(facts["sha256"] == digest)
+    data = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest() == digest

@@ -1,0 +1,389 @@
+"""Pushing real datasets with the real client to a real server: `hub.Hub`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hub import READER, WRITER, Blob, Hub, Repository
+from huggingface_hub.utils import close_session
+from samples import sample_dataset
+
+from mis_dataset.errors import DatasetError, PublishAuthError, PublishError, UsageError
+from mis_dataset.publish import plan_push, push
+
+# `huggingface_hub` uploads in a way that its own HTTP library discourages.
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>' to upload:DeprecationWarning")
+
+REPO = "lab/mis"
+EASY = "data/test-easy-00000-of-00001.parquet"
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two versions of a dataset; the second has no `easy` rows."""
+    folder = tmp_path_factory.mktemp("versions")
+    return sample_dataset(folder / "first", families=6), sample_dataset(folder / "second", families=4)
+
+
+@pytest.fixture
+def first(datasets: tuple[Path, Path]) -> Path:
+    return datasets[0]
+
+
+@pytest.fixture
+def second(datasets: tuple[Path, Path]) -> Path:
+    return datasets[1]
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    """A Hub, and an environment in which its writer is logged in, and nobody else."""
+    for name in ("HUGGING_FACE_HUB_TOKEN", "HF_OIDC_RESOURCE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "login"))
+    monkeypatch.setenv("HF_TOKEN", WRITER)
+    with Hub() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        yield hub
+        close_session()
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(directory).as_posix(): path.read_bytes() for path in directory.rglob("*") if path.is_file()
+    }
+
+
+def remote(hub: Hub) -> dict[str, bytes]:
+    """What the Hub holds, less the file that it made itself."""
+    files = hub.repositories[REPO].files
+    return {path: blob.data for path, blob in files.items() if path != ".gitattributes"}
+
+
+def refuse(request: str, status: int) -> Callable[[str], int | None]:
+    """Have the Hub refuse the requests that begin so."""
+    return lambda arrived: status if arrived.startswith(request) else None
+
+
+def existing(hub: Hub, *, private: bool = True, gated: str | bool = "manual", **files: bytes) -> Repository:
+    """Put a repository on the Hub, as if somebody had made it there."""
+    hub.repositories[REPO] = Repository(private, gated)
+    hub.repositories[REPO].commit({".gitattributes": Blob(b""), **{path: Blob(data) for path, data in files.items()}})
+    return hub.repositories[REPO]
+
+
+# What a push does
+
+
+def test_data_and_card_arrive_in_one_commit(hub: Hub, first: Path):
+    result = push(first, REPO)
+    assert remote(hub) == contents(first)
+    # The first commit is the Hub's own.
+    assert list(hub.repositories[REPO].commits)[1:] == [result.commit]
+    assert ".gitattributes" in hub.repositories[REPO].files
+
+
+def test_a_new_repository_is_private_and_gated_before_any_data_is_sent(hub: Hub, first: Path):
+    states = []
+
+    def watch(request: str) -> None:
+        if "preupload" in request or "/lfs" in request or "commit" in request:
+            states.append((hub.repositories[REPO].private, hub.repositories[REPO].gated))
+
+    hub.before = watch
+    push(first, REPO)
+    assert set(states) == {(True, "manual")}
+    assert (hub.repositories[REPO].private, hub.repositories[REPO].gated) == (True, "manual")
+
+
+def test_it_becomes_public_once_it_is_whole(hub: Hub, first: Path):
+    push(first, REPO, public=True)
+    assert not hub.repositories[REPO].private
+    assert hub.writes[-2:] == ["POST /api/datasets/lab/mis/commit/main", "PUT /api/datasets/lab/mis/settings"]
+
+
+def test_without_gate(hub: Hub, first: Path):
+    push(first, REPO, gate=False)
+    assert hub.repositories[REPO].gated is False
+    # The card's fields for a gate stay, and do nothing.
+    assert b"extra_gated_prompt" in remote(hub)["README.md"]
+
+
+def test_a_second_push_writes_nothing(hub: Hub, first: Path):
+    before = push(first, REPO, tag="v1.0.0")
+    hub.requests.clear()
+    told: list[str] = []
+    again = push(first, REPO, tag="v1.0.0", on_event=told.append)
+    assert hub.writes == []
+    assert told == [str(again.plan), f"{again.url} is up to date (commit {before.commit[:8]})"]
+    assert again.commit == before.commit
+    assert set(again.plan.unchanged) == set(contents(first))
+
+
+def test_a_second_push_sees_to_visibility_gate_and_tag(hub: Hub, first: Path):
+    commit = push(first, REPO, gate=False).commit
+    hub.requests.clear()
+    push(first, REPO, public=True, tag="v1.0.0")
+    repository = hub.repositories[REPO]
+    assert (repository.private, repository.gated, repository.tags) == (False, "manual", {"v1.0.0": commit})
+    assert not any("preupload" in request or "commit" in request for request in hub.writes)
+
+
+def test_a_new_version_replaces_the_earlier_one_in_one_commit(hub: Hub, first: Path, second: Path):
+    push(first, REPO)
+    uploaded = hub.uploaded_bytes
+    result = push(second, REPO)
+    assert result.plan.delete == (EASY,)
+    assert remote(hub) == contents(second)
+    assert len(hub.repositories[REPO].commits) == 3
+    # Only what differs is sent.
+    assert hub.uploaded_bytes - uploaded == result.plan.upload_bytes < sum(map(len, contents(second).values()))
+
+
+def test_strays_among_the_data_go_and_a_licence_stays(hub: Hub, first: Path):
+    push(first, REPO)
+    repository = hub.repositories[REPO]
+    repository.commit({**repository.files, "data/train-old.parquet": Blob(b"PAR1"), "LICENSE": Blob(b"Be kind.")})
+    push(first, REPO)
+    assert remote(hub) == contents(first) | {"LICENSE": b"Be kind."}
+
+
+def test_a_tag_names_the_commit(hub: Hub, first: Path, second: Path):
+    commits = [push(first, REPO, tag="v1.0.0").commit, push(second, REPO, tag="v1.1.0").commit]
+    assert hub.repositories[REPO].tags == dict(zip(["v1.0.0", "v1.1.0"], commits, strict=True))
+
+
+def test_a_gate_that_is_there_is_kept(hub: Hub, first: Path):
+    existing(hub, gated="auto")
+    assert push(first, REPO).plan.gating == "auto"
+    assert hub.repositories[REPO].gated == "auto"
+
+
+def test_events_tell_what_is_planned_and_done(hub: Hub, first: Path):
+    told: list[str] = []
+    push(first, REPO, tag="v1.0.0", on_event=told.append)
+    plan, created, gated, uploaded, tagged, done = told
+    assert EASY in plan
+    assert "created" in created
+    assert "gate" in gated
+    assert "10 files" in uploaded
+    assert "v1.0.0" in tagged
+    assert f"{hub.url}/datasets/{REPO}" in done
+
+
+# Dry runs
+
+
+def test_a_dry_run_writes_nothing_and_tells_the_plan(hub: Hub, first: Path, second: Path):
+    told: list[str] = []
+    new = push(first, REPO, tag="v1.0.0", dry_run=True, on_event=told.append)
+    assert hub.writes == []
+    assert hub.repositories == {}
+    assert (new.commit, new.plan.creates, new.plan.private, new.plan.new_tag) == (None, True, True, "v1.0.0")
+    assert told == [str(new.plan)]
+    assert told[0].endswith("  put up the gate\n  tag it v1.0.0")
+
+    push(first, REPO)
+    hub.requests.clear()
+    planned = push(second, REPO, dry_run=True).plan
+    assert hub.writes == []
+    assert planned == plan_push(second, REPO) == push(second, REPO).plan
+
+
+# What it refuses
+
+
+def test_an_invalid_dataset_is_refused_before_the_hub_is_asked(hub: Hub, first: Path, tmp_path: Path):
+    broken = shutil.copytree(first, tmp_path / "mis")
+    (broken / "recipe.toml").write_text("seed = 8\n")
+    with pytest.raises(DatasetError, match=r"recipe\.toml"):
+        push(broken, REPO)
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize("name", ["mis", "a/b/c", "lab/.mis", "lab/m--is", "https://hub/lab/mis", "", "lab/mïs"])
+def test_a_bad_name(hub: Hub, first: Path, name: str):
+    with pytest.raises(UsageError, match=r"ORG/NAME|name"):
+        push(first, name)
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize("tag", ["1.0.0", "v1.0", "v1.0.0-rc1", "main", "v1.0.0\n", "v१.0.0", ""])
+def test_a_bad_tag(hub: Hub, first: Path, tag: str):
+    with pytest.raises(UsageError, match=r"v1\.2\.3"):
+        push(first, REPO, tag=tag)
+    assert hub.requests == []
+
+
+def test_a_public_repository_is_refused_unless_public_is_said(hub: Hub, first: Path):
+    existing(hub, private=False)
+    with pytest.raises(PublishError, match="--public"):
+        push(first, REPO)
+    assert hub.writes == []
+    push(first, REPO, public=True)
+    assert remote(hub) == contents(first)
+
+
+def test_a_repository_that_holds_something_else_is_refused(hub: Hub, first: Path):
+    existing(hub, **{"model.bin": b"weights"})
+    with pytest.raises(PublishError, match=r"model\.bin"):
+        push(first, REPO)
+    assert hub.writes == []
+
+
+def test_a_tag_is_never_moved(hub: Hub, first: Path, second: Path):
+    push(first, REPO, tag="v1.0.0")
+    hub.requests.clear()
+    with pytest.raises(PublishError, match=r"v1\.0\.0"):
+        push(second, REPO, tag="v1.0.0")
+    assert hub.writes == []
+
+    push(second, REPO)
+    with pytest.raises(PublishError, match=r"v1\.0\.0"):
+        push(second, REPO, tag="v1.0.0")
+
+
+# Tokens
+
+
+def test_no_token(hub: Hub, first: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("HF_TOKEN")
+    with pytest.raises(PublishAuthError, match="hf auth login"):
+        push(first, REPO)
+    assert hub.requests == []
+
+
+def test_the_token_of_a_login_is_used(hub: Hub, first: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.delenv("HF_TOKEN")
+    (tmp_path / "login").write_text(WRITER)
+    push(first, REPO)
+    assert remote(hub) == contents(first)
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_token_without_write_access_shows_before_anything_is_sent(hub: Hub, first: Path, is_new: bool):
+    if not is_new:
+        existing(hub)
+    with pytest.raises(PublishAuthError, match=REPO):
+        push(first, REPO, token=READER, dry_run=True)
+    assert hub.writes == []
+
+
+def test_an_unknown_token(hub: Hub, first: Path):
+    with pytest.raises(PublishAuthError, match="not accepted"):
+        push(first, REPO, token="hf_nobody")
+
+
+@pytest.mark.parametrize("token", [WRITER, f"{WRITER} x", f"{WRITER}\nx", f"{WRITER}é"])
+def test_an_error_does_not_show_the_token(hub: Hub, first: Path, token: str):
+    hub.before = refuse("POST /api/repos/create", 403)
+    with pytest.raises(PublishAuthError) as caught:
+        push(first, REPO, token=token)
+    assert WRITER not in "".join(traceback.format_exception(caught.value))
+
+
+def test_the_token_is_written_nowhere(hub: Hub, first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    dataset = shutil.copytree(first, tmp_path / "mis")
+    push(dataset, REPO, tag="v1.0.0")
+    assert contents(dataset) == contents(first)
+    assert [path for path, data in contents(tmp_path).items() if WRITER.encode() in data] == []
+    assert [path for path, data in remote(hub).items() if WRITER.encode() in data] == []
+
+
+# What can go wrong
+
+
+def test_somebody_elses_commit_is_not_overwritten(hub: Hub, first: Path, second: Path):
+    push(first, REPO)
+    repository = hub.repositories[REPO]
+
+    def interfere(request: str) -> None:
+        if "preupload" in request:
+            repository.commit({**repository.files, "README.md": Blob(b"mine")})
+
+    hub.before = interfere
+    with pytest.raises(PublishError, match="somebody else"):
+        push(second, REPO)
+    assert repository.files["README.md"].data == b"mine"
+
+
+def test_a_push_that_broke_off_is_finished_by_the_next(hub: Hub, first: Path):
+    hub.before = refuse("POST /api/datasets/lab/mis/commit", 500)
+    with pytest.raises(PublishError, match="run the same command again"):
+        push(first, REPO, public=True)
+    assert hub.repositories[REPO].private
+    hub.before = lambda request: None
+    hub.requests.clear()
+    push(first, REPO, public=True)
+    assert remote(hub) == contents(first)
+    # The large files were uploaded before.
+    assert not any(request.startswith("PUT /lfs") for request in hub.requests)
+
+
+def test_a_tag_that_failed_is_set_by_the_next_push(hub: Hub, first: Path):
+    hub.before = refuse("POST /api/datasets/lab/mis/tag", 503)
+    with pytest.raises(PublishError):
+        push(first, REPO, tag="v1.0.0")
+    hub.before = lambda request: None
+    commit = push(first, REPO, tag="v1.0.0").commit
+    assert hub.repositories[REPO].tags == {"v1.0.0": commit}
+    assert len(hub.repositories[REPO].commits) == 2
+
+
+@pytest.mark.parametrize(
+    ("refused", "status", "words"),
+    [
+        ("GET /api/datasets", 401, "hf auth login"),
+        ("POST /api/repos/create", 403, "no write access"),
+        ("POST /api/repos/create", 404, "check the name"),
+        ("POST /api/repos/create", 409, "meanwhile"),
+        ("PUT /lfs", 413, "too large"),
+        ("POST /api/datasets/lab/mis/commit", 429, "wait a few minutes"),
+        ("POST /api/datasets/lab/mis/commit", 400, "as the test wants it"),
+        ("GET /api/datasets", 502, "the Hub has trouble; nothing is lost"),
+    ],
+)
+def test_a_refusal_is_explained(hub: Hub, first: Path, refused: str, status: int, words: str):
+    hub.before = refuse(refused, status)
+    with pytest.raises(PublishError, match=words) as caught:
+        push(first, REPO)
+    assert isinstance(caught.value, PublishAuthError) == (status in (401, 403))
+    assert REPO in str(caught.value)
+    assert f"HTTP {status}" in str(caught.value)
+
+
+def test_nobody_listens(hub: Hub, first: Path, monkeypatch: pytest.MonkeyPatch):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        monkeypatch.setenv("HF_ENDPOINT", url)
+        with pytest.raises(PublishError, match=f"cannot reach {url}"):
+            push(first, REPO)
+
+
+def test_the_hub_does_not_answer(hub: Hub, first: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("mis_dataset.publish.hub.FIRST_ANSWER_S", 0.1)
+    hub.before = lambda request: time.sleep(0.3)
+    with pytest.raises(PublishError, match=r"cannot reach .*timed out"):
+        push(first, REPO)
+
+
+def test_offline_mode_is_named(hub: Hub, first: Path):
+    # `huggingface_hub` reads the variable once, so this needs a process of its own.
+    command = [sys.executable, "-c", "from mis_dataset.cli import main; main()", "push", str(first), REPO]
+    done = subprocess.run(
+        command, env={**os.environ, "HF_HUB_OFFLINE": "1"}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: HF_HUB_OFFLINE is set")
+    assert hub.requests == []

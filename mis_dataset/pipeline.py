@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from mis_dataset.assemble import BuildFacts, FunnelStep, Quota, assemble
+from mis_dataset.assemble.folder import holds
 from mis_dataset.backends import make_backend, missing_environment
 from mis_dataset.chat import keeping_answers
 from mis_dataset.compose import Brief, Composer
-from mis_dataset.errors import BackendError, MisError, OutputError
+from mis_dataset.errors import BackendError, MisError
 from mis_dataset.options import identity
 from mis_dataset.recipe import BackendSpec, Recipe, load_recipe
 from mis_dataset.records import Labelled, Rendered, Screened
@@ -29,7 +30,7 @@ from mis_dataset.run.local import LocalExecutor, Shards, Stage
 from mis_dataset.run.progress import Reporter, Silent
 from mis_dataset.run.shards import Item, kind
 from mis_dataset.run.stages import render_scenarios, screen_rows, teach_rows
-from mis_dataset.run.state import BuildState, held_fingerprint, stage_folder
+from mis_dataset.run.state import BuildState, stage_folder
 from mis_dataset.screen import Screener
 from mis_dataset.seeds import stable_digest
 from mis_dataset.split import Split, split
@@ -95,7 +96,7 @@ def build(
     funnel += [FunnelStep("split", "accepted", "", len(chosen.rows)), *_counted("split", chosen.dropped)]
     if chosen.shortfalls and recipe.split.on_shortfall == "fail":
         raise MisError("quotas are not met:\n" + "\n".join(f"  - {line}" for line in shortfall_lines(chosen)))
-    if last >= 5 and start.held is None:
+    if last >= 5 and not start.is_complete:
         assemble(chosen.rows, _facts(recipe, start.prints, funnel, chosen), images.root, out)
     return BuildReport(start.prints["dataset"], tuple(funnel), chosen, out if last >= 5 else None)
 
@@ -118,7 +119,7 @@ def plan(recipe: Recipe, out: Path, work: Path) -> str:
         [
             f"{recipe.name}: {sum(recipe.quotas.values())} harmful rows and their twins, from {families} families",
             *(f"  {stage:<8} {stage_folder(work, stage, start.prints[stage])}  {who[stage]}" for stage in who),
-            f"  dataset  {out}{' is complete already: nothing to do' if start.held else ''}",
+            f"  dataset  {out}{' is complete already: nothing to do' if start.is_complete else ''}",
         ]
     )
 
@@ -149,8 +150,8 @@ class _Start:
     brief: Brief
     prints: dict[str, str]
     """Per stage, a hash of everything that can change its output, the stages before it included."""
-    held: str | None
-    """The fingerprint of the dataset that ``out`` holds already, if it is this one."""
+    is_complete: bool
+    """Whether ``out`` holds this very dataset already."""
 
     @property
     def backends(self) -> tuple[object, ...]:
@@ -171,10 +172,7 @@ class _Start:
         dataset = stable_digest("dataset", screen, recipe.canonical())
         prints = {"compose": compose, "render": render, "teach": teach, "screen": screen, "dataset": dataset}
 
-        held = held_fingerprint(out)
-        if held not in (None, dataset):
-            raise OutputError(f"{out} holds another dataset or other files; choose another --out, or move it away")
-        return cls(composer, renderer, teacher, screeners, brief, prints, held)
+        return cls(composer, renderer, teacher, screeners, brief, prints, holds(out, dataset))
 
 
 def _made(spec: BackendSpec) -> Any:

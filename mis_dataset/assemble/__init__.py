@@ -21,11 +21,11 @@ from mis_dataset.assemble.card import render_card
 from mis_dataset.assemble.counts import count
 from mis_dataset.assemble.facts import BuildFacts, FunnelStep, Quota
 from mis_dataset.assemble.folder import fresh_directory
-from mis_dataset.assemble.images import ImageStore
 from mis_dataset.assemble.manifest import write_manifest
 from mis_dataset.assemble.parquet import measure, write_parquet
 from mis_dataset.assemble.plot import draw_composition, draw_preview
 from mis_dataset.records import SUBSETS, Screened, side_of
+from mis_dataset.run.images import ImageStore
 from mis_dataset.schema import arrow_schema
 
 __all__ = ["BuildFacts", "FunnelStep", "Quota", "assemble"]

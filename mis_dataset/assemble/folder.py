@@ -26,7 +26,8 @@ def fresh_directory(out: Path, fingerprint: str) -> Iterator[Path]:
     out = out.absolute()
     partial, earlier = (out.with_name(f".{out.name}.{suffix}") for suffix in ("partial", "earlier"))
     try:
-        _refuse_to_lose(out, fingerprint)
+        holds(out, fingerprint)
+        _refuse_strangers(out)
         for left_by_a_killed_build in (partial, earlier):
             if left_by_a_killed_build.exists():
                 shutil.rmtree(left_by_a_killed_build)
@@ -42,12 +43,37 @@ def fresh_directory(out: Path, fingerprint: str) -> Iterator[Path]:
     shutil.rmtree(earlier, ignore_errors=True)
 
 
-def _refuse_to_lose(out: Path, fingerprint: str) -> None:
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    manifest = peek_manifest(out)
-    if manifest is None or manifest["fingerprint"] != fingerprint:
+def holds(out: Path, fingerprint: str) -> bool:
+    """Whether ``out`` holds the dataset with this fingerprint; False if it is free.
+
+    Raises:
+        OutputError: it holds something else.
+        StorageError: it cannot be read.
+    """
+    held = held_fingerprint(out)
+    if held not in (None, fingerprint):
         raise OutputError(f"{out} holds another dataset or other files; choose another --out, or move it away")
+    return held is not None
+
+
+def held_fingerprint(out: Path) -> str | None:
+    """The fingerprint of the dataset in ``out``, an empty string if it holds something else, None if it is free.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    try:
+        if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+            return None
+    except OSError as error:
+        raise storage_error(error, out) from error
+    manifest = peek_manifest(out)
+    return str(manifest["fingerprint"]) if manifest else ""
+
+
+def _refuse_strangers(out: Path) -> None:
+    manifest = peek_manifest(out)
+    known = {MANIFEST, *manifest["files"]} if manifest else set()
     files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
-    if strangers := sorted(files - manifest["files"].keys() - {MANIFEST}):
+    if strangers := sorted(files - known):
         raise OutputError(f"{out} also holds {', '.join(strangers[:5])}; move that away, a new build would delete it")

@@ -10,8 +10,8 @@ from textwrap import wrap
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from mis_dataset.assemble.counts import Counts
-from mis_dataset.assemble.images import ImageStore
 from mis_dataset.records import SUBSETS, Screened, Subset
+from mis_dataset.run.images import ImageStore
 
 _INK, _PALE, _PAPER = "#22303c", "#8a97a3", "#ffffff"
 # Four hues that stay apart for colour-blind readers; the benign share is the same hue, lighter.

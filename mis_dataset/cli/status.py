@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from mis_dataset.assemble.folder import held_fingerprint
 from mis_dataset.cli._console import console, default_work, table, work_option
-from mis_dataset.run.state import BuildState, held_fingerprint, stage_status
+from mis_dataset.run.state import BuildState, stage_status
 
 
 @click.command(epilog="\b\nExample:\n  mis status build/mis")

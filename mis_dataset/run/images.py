@@ -9,12 +9,17 @@ from pathlib import Path
 
 from PIL import Image
 
+from mis_dataset.errors import StorageError
 from mis_dataset.imagehash import perceptual_hash
-from mis_dataset.records import Rendered
+from mis_dataset.records import Labelled, Picture, Rendered, Screened
 from mis_dataset.run.shards import replacing
 
 # Lossless; level 3 takes a third of the time of the default and makes files a few percent larger.
 _COMPRESS_LEVEL = 3
+_REMEDY = "run the same command again: damaged images are drawn anew"
+
+Drawn = Rendered | Labelled | Screened
+"""Any record whose pictures are drawn."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,19 @@ class ImageStore:
                 temporary.write_bytes(data)
         return Stored(path, digest, perceptual_hash(image))
 
+    def read(self, row: Drawn) -> list[bytes]:
+        """A row's encoded images, in order, each exactly as it was drawn.
+
+        Raises:
+            StorageError: one is missing or damaged.
+        """
+        return [self._read(row.scenario.id, picture) for picture in row.pictures]
+
+    def size(self, row: Drawn) -> int:
+        """Bytes of a row's images; a missing one counts nothing here and is reported by `read`."""
+        paths = (self.root / picture.path for picture in row.pictures)
+        return sum(path.stat().st_size for path in paths if path.is_file())
+
     def is_intact(self, path: str, sha256: str) -> bool:
         """Whether the file is there with the bytes that its name promises."""
         try:
@@ -55,9 +73,19 @@ class ImageStore:
         except OSError:
             return False
 
-    def holds_all(self, row: Rendered) -> bool:
+    def holds_all(self, row: Drawn) -> bool:
         """Whether every picture of a row is intact."""
         return all(self.is_intact(picture.path, picture.sha256) for picture in row.pictures)
+
+    def _read(self, row: str, picture: Picture) -> bytes:
+        path = self.root / picture.path
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise StorageError(f"{path}: an image of row {row} cannot be read ({error.strerror}); {_REMEDY}") from error
+        if hashlib.sha256(data).hexdigest() != picture.sha256:
+            raise StorageError(f"{path}: an image of row {row} is not the one that was drawn; {_REMEDY}")
+        return data
 
     @staticmethod
     def path_of(sha256: str) -> str:

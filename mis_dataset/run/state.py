@@ -1,4 +1,4 @@
-"""What a build is about, for whoever asks later: which stages, with which fingerprints, and what a directory holds."""
+"""What a build is about, for whoever asks later: which stages, with which fingerprints, how far."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mis_dataset.errors import OutputError
-from mis_dataset.run.shards import replacing, storage_error
+from mis_dataset.run.shards import replacing
 from mis_dataset.seeds import stable_digest
 
 
@@ -51,23 +51,6 @@ class BuildState:
 def stage_folder(work: Path, stage: str, fingerprint: str) -> Path:
     """Where a stage's shards lie."""
     return work / f"{stage}-{fingerprint[:12]}"
-
-
-def held_fingerprint(out: Path) -> str | None:
-    """The fingerprint of the dataset in ``out``, an empty string if it holds something else, None if it is free.
-
-    Raises:
-        StorageError: the directory cannot be read.
-    """
-    try:
-        if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-            return None
-        fingerprint: str = json.loads((out / "manifest.json").read_text(encoding="utf-8"))["fingerprint"]
-    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError):
-        return ""
-    except OSError as error:
-        raise storage_error(error, out) from error
-    return fingerprint
 
 
 def _state_path(work: Path, out: Path) -> Path:

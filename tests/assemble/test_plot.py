@@ -7,8 +7,8 @@ from PIL import Image
 from samples import sample_rows
 
 from mis_dataset.assemble.counts import count
-from mis_dataset.assemble.images import ImageStore
 from mis_dataset.assemble.plot import draw_composition, draw_preview
+from mis_dataset.run.images import ImageStore
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from typing import Any
 
 from mis_dataset.errors import BackendError
 
-BACKEND_STAGES = ("compose", "render", "teach", "screen")
+BACKEND_STAGES = ("compose", "render", "check", "teach", "screen")
 
 
 def available(stage: str) -> list[str]:
@@ -31,7 +31,7 @@ def find_backend(stage: str, name: str) -> type:
     """The class of a backend.
 
     Args:
-        stage: compose, render, teach or screen.
+        stage: one of `BACKEND_STAGES`.
         name: a shipped backend's name, or ``module:Class``.
 
     Raises:

@@ -18,6 +18,7 @@ from mis_dataset.assemble import BuildFacts, FunnelStep, Quota, assemble
 from mis_dataset.assemble.folder import holds
 from mis_dataset.backends import make_backend, missing_environment
 from mis_dataset.chat import keeping_answers
+from mis_dataset.check import Checker
 from mis_dataset.compose import Brief, Composer
 from mis_dataset.errors import BackendError, MisError
 from mis_dataset.options import identity
@@ -25,11 +26,12 @@ from mis_dataset.recipe import BackendSpec, Recipe, load_recipe
 from mis_dataset.records import Labelled, Rendered, Screened
 from mis_dataset.render import Renderer
 from mis_dataset.resources import resource
+from mis_dataset.run.draw import Artist
 from mis_dataset.run.images import ImageStore
 from mis_dataset.run.local import LocalExecutor, Shards, Stage
 from mis_dataset.run.progress import Reporter, Silent
 from mis_dataset.run.shards import Item, kind
-from mis_dataset.run.stages import render_scenarios, screen_rows, teach_rows
+from mis_dataset.run.stages import School, render_scenarios, screen_rows
 from mis_dataset.run.state import BuildState, stage_folder
 from mis_dataset.screen import Screener
 from mis_dataset.seeds import stable_digest
@@ -74,20 +76,23 @@ def build(
     executor = LocalExecutor(work, start.prints, reporter or Silent())
     BuildState(recipe.name, str(out), start.prints).save(work, out)
 
-    draw = partial(render_scenarios, start.renderer, images, recipe.seed, recipe.max_redraws)
-    label = partial(teach_rows, start.teacher, images)
-    judge = partial(screen_rows, start.screeners)
+    artist = Artist(start.renderer, images, recipe.seed, recipe.max_redraws, start.checker, recipe.max_refinements)
+    school = School(start.teacher, images, start.critics, recipe.max_rewrites)
 
     last = STAGES.index(to)
+    drawing = Stage("render", Rendered, partial(render_scenarios, artist), images.holds_all)
+    teaching = Stage("teach", Labelled, school.teach)
+    screening = Stage("screen", Screened, partial(screen_rows, start.screeners))
+
     # Answers of paid servers are kept as they come: a stopped build, or a better parser, asks nothing twice.
     with keeping_answers(work / "answers.sqlite"):
         done: list[Shards[Any]] = [scenarios := executor.source(start.composer.compose(start.brief), recipe.shard_size)]
         if last >= 1:
-            done += [rendered := executor.run(Stage("render", Rendered, draw, images.holds_all), scenarios)]
+            done += [rendered := executor.run(drawing, scenarios)]
         if last >= 2:
-            done += [labelled := executor.run(Stage("teach", Labelled, label), rendered)]
+            done += [labelled := executor.run(teaching, rendered)]
         if last >= 3:
-            done += [screened := executor.run(Stage("screen", Screened, judge), labelled)]
+            done += [screened := executor.run(screening, labelled)]
     funnel = [step for shards in done for step in _counted(shards.store.name, shards.items())]
     if last < 4:
         return BuildReport(start.prints["dataset"], tuple(funnel), None, None)
@@ -111,8 +116,8 @@ def plan(recipe: Recipe, out: Path, work: Path) -> str:
     families = sum(start.brief.wanted.values())
     who: dict[str, Any] = {
         "compose": start.composer,
-        "render": start.renderer,
-        "teach": start.teacher,
+        "render": f"{start.renderer}{f', checked by {start.checker}' if start.checker else ''}",
+        "teach": ", criticised by ".join(map(str, (start.teacher, *start.critics))),
         "screen": ", ".join(map(str, start.screeners)),
     }
     return "\n".join(
@@ -145,7 +150,9 @@ class _Start:
 
     composer: Composer
     renderer: Renderer
+    checker: Checker | None
     teacher: Teacher
+    critics: tuple[Screener, ...]
     screeners: tuple[Screener, ...]
     brief: Brief
     prints: dict[str, str]
@@ -155,24 +162,27 @@ class _Start:
 
     @property
     def backends(self) -> tuple[object, ...]:
-        return self.composer, self.renderer, self.teacher, *self.screeners
+        return self.composer, self.renderer, self.checker, self.teacher, *self.critics, *self.screeners
 
     @classmethod
     def of(cls, recipe: Recipe, out: Path) -> _Start:
         # Constructors are cheap and check what they can, so that missing weights or extras show before any work.
         composer, renderer, teacher = map(_made, (recipe.compose, recipe.render, recipe.teach))
-        screeners = tuple(map(_made, recipe.screen))
+        checker = _made(recipe.check) if recipe.check else None
+        critics, screeners = tuple(map(_made, recipe.critics)), tuple(map(_made, recipe.screen))
         wanted = {cell: ceil(rows * recipe.oversample) for cell, rows in recipe.quotas.items()}
         brief = Brief(recipe.seed, wanted, recipe.twins)
 
         compose = stable_digest("compose", recipe.seed, sorted(wanted.items()), recipe.twins, identity(composer))
-        render = stable_digest("render", compose, recipe.max_redraws, identity(renderer))
-        teach = stable_digest("teach", render, identity(teacher))
+        checking = (identity(checker), recipe.max_refinements) if checker else ()
+        render = stable_digest("render", compose, recipe.max_redraws, identity(renderer), *checking)
+        criticism = (*map(identity, critics), recipe.max_rewrites) if critics else ()
+        teach = stable_digest("teach", render, identity(teacher), *criticism)
         screen = stable_digest("screen", teach, *map(identity, screeners))
         dataset = stable_digest("dataset", screen, recipe.canonical())
         prints = {"compose": compose, "render": render, "teach": teach, "screen": screen, "dataset": dataset}
 
-        return cls(composer, renderer, teacher, screeners, brief, prints, holds(out, dataset))
+        return cls(composer, renderer, checker, teacher, critics, screeners, brief, prints, holds(out, dataset))
 
 
 def _made(spec: BackendSpec) -> Any:

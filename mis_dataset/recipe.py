@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import difflib
 import json
 import tomllib
@@ -15,11 +14,21 @@ import tomli_w
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from mis_dataset.backends import BACKEND_STAGES, find_backend, make_backend
+from mis_dataset.backends import find_backend, make_backend
 from mis_dataset.errors import BackendError, RecipeError
 from mis_dataset.options import identity, options_schema
 from mis_dataset.resources import resource
 from mis_dataset.taxonomy import taxonomy
+
+TABLES = {
+    "compose": "compose",
+    "render": "render",
+    "check": "check",
+    "teach": "teach",
+    "critic": "screen",
+    "screen": "screen",
+}
+"""A recipe's tables that name backends, with the stage to which the backend belongs."""
 
 Cell = tuple[str, str]
 """A subset and a sub-category: the grid in which quotas are set."""
@@ -71,7 +80,11 @@ class Recipe:
     max_redraws: int
     compose: BackendSpec
     render: BackendSpec
+    check: BackendSpec | None
+    max_refinements: int
     teach: BackendSpec
+    max_rewrites: int
+    critics: tuple[BackendSpec, ...]
     screen: tuple[BackendSpec, ...]
     split: SplitSpec
     card: CardSpec
@@ -100,6 +113,8 @@ class Recipe:
         quotas: dict[str, dict[str, int]] = {}
         for (subset, sub_category), rows in self.quotas.items():
             quotas.setdefault(subset, {})[sub_category] = rows
+        check = {"check": {**self.check.canonical(), "max_refinements": self.max_refinements}} if self.check else {}
+        critics = {"critic": [spec.canonical() for spec in self.critics]} if self.critics else {}
         return tomli_w.dumps(
             {
                 "name": self.name,
@@ -107,7 +122,9 @@ class Recipe:
                 "quotas": quotas,
                 "compose": {**self.compose.canonical(), "oversample": self.oversample, "twins": self.twins},
                 "render": {**self.render.canonical(), "max_redraws": self.max_redraws},
-                "teach": self.teach.canonical(),
+                **check,
+                "teach": {**self.teach.canonical(), "max_rewrites": self.max_rewrites},
+                **critics,
                 "screen": [spec.canonical() for spec in self.screen],
                 "split": asdict(self.split),
                 "card": asdict(self.card),
@@ -154,14 +171,16 @@ def recipe_schema() -> dict[str, Any]:
 
 def _recipe(data: Mapping[str, Any]) -> Recipe:
     properties = recipe_schema()["properties"]
-    common = {stage: set(_stage_schema(properties, stage)["properties"]) for stage in BACKEND_STAGES}
 
-    def spec(stage: str, table: Mapping[str, Any]) -> BackendSpec:
-        options = {key: value for key, value in table.items() if key not in common[stage]}
-        return BackendSpec(stage, table["backend"], options)
+    def specs(name: str) -> tuple[BackendSpec, ...]:
+        common = _table_schema(properties, name)["properties"].keys()
+        return tuple(
+            BackendSpec(TABLES[name], table["backend"], {key: table[key] for key in table if key not in common})
+            for table in _tables(data, name)
+        )
 
-    def setting(stage: str, key: str) -> Any:
-        return data[stage].get(key, properties[stage]["properties"][key]["default"])
+    def setting(name: str, key: str) -> Any:
+        return data.get(name, {}).get(key, properties[name]["properties"][key]["default"])
 
     card: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in data.get("card", {}).items()
@@ -173,14 +192,24 @@ def _recipe(data: Mapping[str, Any]) -> Recipe:
         oversample=setting("compose", "oversample"),
         twins=setting("compose", "twins"),
         max_redraws=setting("render", "max_redraws"),
-        compose=spec("compose", data["compose"]),
-        render=spec("render", data["render"]),
-        teach=spec("teach", data["teach"]),
-        screen=tuple(spec("screen", table) for table in data["screen"]),
+        compose=specs("compose")[0],
+        render=specs("render")[0],
+        check=next(iter(specs("check")), None),
+        max_refinements=setting("check", "max_refinements"),
+        teach=specs("teach")[0],
+        max_rewrites=setting("teach", "max_rewrites"),
+        critics=specs("critic"),
+        screen=specs("screen"),
         split=SplitSpec(**data.get("split", {})),
         card=CardSpec(**card),
         shard_size=data.get("shard_size", properties["shard_size"]["default"]),
     )
+
+
+def _tables(data: Mapping[str, Any], name: str) -> list[Any]:
+    """A recipe's tables of one name: none, one, or a list."""
+    found = data.get(name, [])
+    return found if isinstance(found, list) else [found]
 
 
 def _quotas(table: Mapping[str, int | Mapping[str, int]]) -> dict[Cell, int]:
@@ -192,8 +221,8 @@ def _quotas(table: Mapping[str, int | Mapping[str, int]]) -> dict[Cell, int]:
     return quotas
 
 
-def _stage_schema(properties: dict[str, Any], stage: str) -> dict[str, Any]:
-    schema: dict[str, Any] = properties[stage]
+def _table_schema(properties: dict[str, Any], name: str) -> dict[str, Any]:
+    schema: dict[str, Any] = properties[name]
     return schema["items"] if schema["type"] == "array" else schema
 
 
@@ -201,21 +230,18 @@ def _problems(data: dict[str, Any]) -> Iterator[str]:
     """Check the recipe and, in the same go, the settings of every backend that can be found."""
     schema = recipe_schema()
     yield from _explain(Draft202012Validator(schema).iter_errors(data), "")
-    for stage in BACKEND_STAGES:
-        tables = data.get(stage)
-        for number, table in enumerate(tables if isinstance(tables, list) else [tables]):
+    for name, stage in TABLES.items():
+        for number, table in enumerate(_tables(data, name)):
             if not isinstance(table, dict) or not isinstance(table.get("backend"), str):
                 continue
-            where = f"{stage}[{number}]" if isinstance(tables, list) else stage
+            where = f"{name}[{number}]" if isinstance(data[name], list) else name
             try:
                 own = options_schema(find_backend(stage, table["backend"]))
             except BackendError as error:
                 yield str(error).replace(f"{stage}.backend", f"{where}.backend", 1)
                 continue
-            merged = copy.deepcopy(_stage_schema(schema["properties"], stage)["properties"])
-            common = {key: value for key, value in table.items() if key in merged}
-            own["properties"] |= {key: {} for key in merged}
-            yield from _explain(Draft202012Validator(own).iter_errors({**table, **common}), where)
+            own["properties"] |= {key: {} for key in _table_schema(schema["properties"], name)["properties"]}
+            yield from _explain(Draft202012Validator(own).iter_errors(table), where)
 
 
 def _explain(errors: Iterable[ValidationError], where: str) -> Iterator[str]:

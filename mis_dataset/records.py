@@ -36,6 +36,29 @@ class ImageSpec:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where a scenario comes from, and what was made of its words on the way."""
+
+    source: str
+    """A frame of the grammar (``grammar:drink-spiking``), or the name of the seeds' file or dataset."""
+    row: str = ""
+    """Which row of the seeds."""
+    licence: str = ""
+    """The seed's."""
+    seed_text: str = ""
+    raw: str = ""
+    """The question as first extracted from the seed."""
+    rewritten: str = ""
+    """The question once it named the images by ordinal, before it was detoxified."""
+    explanation: str = ""
+    """What detoxifying replaced, and why."""
+    model: str = ""
+    revision: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True)
 class Scenario:
     """A question about 2 to 4 images that are not drawn yet."""
 
@@ -58,8 +81,20 @@ class Scenario:
     """What follows from reading images and question together."""
     reply: str
     """What a good assistant says: a kind refusal with a way forward, or plain help where the intent is benign."""
-    source: str
-    """Where the scenario comes from: a frame of the grammar, a seed row."""
+    origin: Origin
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One draw of a picture that was drawn more than once."""
+
+    prompt: str
+    seed: int
+    outcome: Literal["kept", "blank", "not_shown"]
+    """Kept; blank or blacked out; or a checker does not see the object in it."""
+    detail: str
+    sha256: str
+    """Of the encoded image; empty if it was blank."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +112,7 @@ class Picture:
     negative_prompt: str
     seed: int
     attempt: int
-    """0 for the first draw; a blank image is drawn again from the seed of the next attempt."""
+    """0 for the first draw; a blank or wrong image is drawn again from the seed of the next attempt."""
     model: str
     revision: str
     steps: int | None
@@ -87,6 +122,8 @@ class Picture:
     dtype: str
     batch: int
     """How many images were drawn together; pixels may depend on it."""
+    attempts: tuple[Attempt, ...] = ()
+    """Every draw, this one last; empty if the first was kept unchecked."""
 
 
 @dataclass(frozen=True)
@@ -104,11 +141,25 @@ class Label:
     """The server's answer before parsing; empty for an embedded teacher."""
     prompt_tokens: int
     completion_tokens: int
+    critiques: tuple[str, ...] = ()
+    """What critics found wrong with the teacher's earlier answers, oldest first."""
 
     @property
     def response(self) -> str:
         """The label as prose, ready to be learned."""
         return "\n\n".join([" ".join(self.perception), self.reasoning, self.answer])
+
+
+@dataclass(frozen=True)
+class Grade:
+    """What one expert says of one part of a row, seen without the rest."""
+
+    target: str
+    """``question``, ``first image`` to ``fourth image``, or ``together``."""
+    verdict: Literal["safe", "unsafe", "cannot_judge"]
+    confidence: float
+    """0 to 1, as the expert gives it."""
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -121,6 +172,10 @@ class Verdict:
     """A snake_case word that can be counted; empty for ``pass``."""
     detail: str
     """One sentence for a person; empty for ``pass``."""
+    grades: tuple[Grade, ...] = ()
+    """An expert's grades, by which rows are routed; empty for other screeners."""
+    weight: float = 1.0
+    """How much the grades count where experts are weighted."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,18 @@ from PIL import Image, ImageDraw
 
 from mis_dataset.assemble import BuildFacts, FunnelStep, Quota, assemble
 from mis_dataset.imagehash import perceptual_hash
-from mis_dataset.records import ImageSpec, Intent, Label, Picture, Scenario, Screened, Subset, Verdict, join_objects
+from mis_dataset.records import (
+    ImageSpec,
+    Intent,
+    Label,
+    Origin,
+    Picture,
+    Scenario,
+    Screened,
+    Subset,
+    Verdict,
+    join_objects,
+)
 from mis_dataset.seeds import stable_digest, stable_random, stable_seed
 from mis_dataset.taxonomy import taxonomy
 
@@ -224,7 +235,7 @@ def _screened(
         ),
         rationale=reasoning,
         reply=answer,
-        source=f"sample:{story.sub_category}",
+        origin=Origin(f"sample:{story.sub_category}"),
     )
     label = Label(
         perception=tuple(f"The picture shows {object_}." for object_ in objects),

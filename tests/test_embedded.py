@@ -29,13 +29,13 @@ def labelled(scenarios: list[Scenario]) -> list[Labelled]:
 
 
 def test_every_frame_is_among_them(scenarios: list[Scenario]):
-    assert {row.source for row in scenarios} == {f"grammar:{frame.name}" for frame in frames()}
+    assert {row.origin.source for row in scenarios} == {f"grammar:{frame.name}" for frame in frames()}
 
 
 def test_the_rules_accept_every_embedded_label(labelled: list[Labelled]):
     verdicts = zip(labelled, RulesScreener().screen(labelled), strict=True)
     faults = {
-        f"{row.scenario.source} {row.scenario.intent}: {verdict.reason}: {verdict.detail}"
+        f"{row.scenario.origin.source} {row.scenario.intent}: {verdict.reason}: {verdict.detail}"
         for row, verdict in verdicts
         if verdict.verdict != "pass"
     }

@@ -12,7 +12,7 @@ LAYERS = [
     {"backends"},
     {"recipe"},
     {"chat"},
-    {"compose", "render", "teach", "screen"},
+    {"compose", "render", "check", "teach", "screen"},
     {"run"},
     {"split", "assemble"},
     {"validate", "publish", "pipeline"},
@@ -21,7 +21,7 @@ LAYERS = [
     {"__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-STAGES = {"compose", "render", "teach", "screen"}
+STAGES = {"compose", "render", "check", "teach", "screen"}
 
 
 def unit(module: str) -> str:
@@ -75,4 +75,4 @@ def test_only_the_pipeline_joins_the_stages():
         for module, name in imports()
         if unit(name) in {"split", "assemble"} and unit(module) not in {"split", "assemble"}
     }
-    assert joining <= {"pipeline", "validate", "loader", "publish"}
+    assert joining <= {"pipeline", "validate", "loader", "publish", "cli"}

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 from mis_dataset.imagehash import hamming
 from mis_dataset.recipe import SplitSpec
-from mis_dataset.records import ImageSpec, Label, Picture, Rejected, Scenario, Screened
+from mis_dataset.records import ImageSpec, Label, Origin, Picture, Rejected, Scenario, Screened
 from mis_dataset.seeds import stable_digest
 from mis_dataset.split import normalised, split
 
@@ -24,7 +24,7 @@ def row(
     scenario = Scenario(
         id=name, family=name, twin_id=None, category="Privacy", sub_category="Identity Theft", subset=subset,
         intent="harmful", relation="tool-target", question=question or f"What about {name}?",
-        images=tuple(ImageSpec(letter, letter, harmful=False) for letter in objects), rationale="", reply="", source="",
+        images=tuple(ImageSpec(letter, letter, harmful=False) for letter in objects), rationale="", reply="", origin=Origin(""),
     )  # fmt: skip
     hashes = phashes or [stable_digest(name, letter)[:16] for letter in objects]
     return Screened(replace(scenario, **changes), tuple(map(picture, hashes)), LABEL, ())

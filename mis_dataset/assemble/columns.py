@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import PurePosixPath
 from typing import Any
 
-from mis_dataset.records import Screened
+from mis_dataset.records import Picture, Screened
 
 
 def row(record: Screened, images: Sequence[bytes]) -> dict[str, Any]:
@@ -61,10 +61,10 @@ def provenance(record: Screened, recipe: str, stages: Mapping[str, str]) -> dict
     return {
         "id": scenario.id,
         "recipe": recipe,
-        "source": scenario.source,
+        "origin": asdict(scenario.origin),
         "fingerprints": dict(stages),
         "images": [
-            {"object": image.object, "harmful": image.harmful, **_without(asdict(picture), "path")}
+            {"object": image.object, "harmful": image.harmful, **_picture(picture)}
             for image, picture in zip(scenario.images, record.pictures, strict=True)
         ],
         "teacher": {
@@ -73,10 +73,15 @@ def provenance(record: Screened, recipe: str, stages: Mapping[str, str]) -> dict
             "raw": label.raw,
             "prompt_tokens": label.prompt_tokens,
             "completion_tokens": label.completion_tokens,
+            "critiques": list(label.critiques),
         },
-        "verdicts": [asdict(verdict) for verdict in record.verdicts],
+        "verdicts": [
+            {**asdict(verdict), "grades": [asdict(grade) for grade in verdict.grades]} for verdict in record.verdicts
+        ],
     }
 
 
-def _without(values: dict[str, Any], key: str) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name != key}
+def _picture(picture: Picture) -> dict[str, Any]:
+    values = {**asdict(picture), "attempts": [asdict(attempt) for attempt in picture.attempts]}
+    # Where it lay in the work folder is nobody's business afterwards.
+    return {name: value for name, value in values.items() if name != "path"}

@@ -18,7 +18,7 @@ from typing import ClassVar
 from mis_dataset.compose import Brief
 from mis_dataset.compose._frames import Frame, Twin, fill, frames, image_order
 from mis_dataset.lexicon import Thing, lexicon
-from mis_dataset.records import ImageSpec, Intent, Scenario, side_of
+from mis_dataset.records import ImageSpec, Intent, Origin, Scenario, side_of
 from mis_dataset.seeds import stable_digest, stable_random
 from mis_dataset.taxonomy import taxonomy
 
@@ -90,7 +90,7 @@ def _family(
             images=images,
             rationale=fill(rationale, things, order, noun),
             reply=fill(reply, things, order, noun),
-            source=f"grammar:{frame.name}",
+            origin=Origin(f"grammar:{frame.name}"),
         )
 
     harmful = scenario(keys, "harmful", rationale, reply)

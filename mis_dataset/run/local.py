@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from mis_dataset.compose import Dropped
 from mis_dataset.records import Failed, Rejected, Scenario
+from mis_dataset.run.draw import Tick
 from mis_dataset.run.progress import Reporter
 from mis_dataset.run.shards import Item, Record, ShardError, ShardStore, kind, replacing
-from mis_dataset.run.stages import Tick
 from mis_dataset.run.state import stage_folder
 
 Source = TypeVar("Source")
@@ -66,7 +67,7 @@ class LocalExecutor:
         self.fingerprints = fingerprints
         self.reporter = reporter
 
-    def source(self, families: Iterator[tuple[Scenario, ...]], shard_size: int) -> Shards[Scenario]:
+    def source(self, families: Iterator[tuple[Scenario, ...] | Dropped], shard_size: int) -> Shards[Scenario]:
         """Cut composed families into shards; ``plan.json`` appears last and names their number.
 
         A composition that was cut short is made again from its start: it is cheap and always the same.
@@ -88,7 +89,7 @@ class LocalExecutor:
         self.reporter.start("compose", 1, 0)
         number = 0
         while group := list(itertools.islice(families, shard_size)):
-            store.write(number, [Item(scenario.id, scenario) for family in group for scenario in family], "")
+            store.write(number, [item for entry in group for item in _composed(entry)], "")
             number += 1
         with replacing(plan) as temporary:
             temporary.write_text(json.dumps({"shards": number}), encoding="utf-8")
@@ -147,6 +148,12 @@ class LocalExecutor:
 
 def _stands(stage: Stage[Any, Record], item: Item[Record]) -> bool:
     return isinstance(item.outcome, (Rejected, Failed)) or stage.is_intact(item.outcome)
+
+
+def _composed(entry: tuple[Scenario, ...] | Dropped) -> list[Item[Scenario]]:
+    if isinstance(entry, Dropped):
+        return [Item(entry.id, entry.outcome)]
+    return [Item(scenario.id, scenario) for scenario in entry]
 
 
 def _accepted(items: Iterable[Item[Record]]) -> list[Record]:

@@ -17,6 +17,8 @@ class LabelRequest:
     scenario: Scenario
     images: tuple[Path, ...]
     """The drawn images, in the question's order."""
+    critiques: tuple[str, ...] = ()
+    """What critics found wrong with earlier labels of this row, oldest first; empty the first time."""
 
 
 class Teacher(Protocol):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mis_dataset.errors import StorageError
-from mis_dataset.records import Failed, ImageSpec, Rejected, Scenario
+from mis_dataset.records import Failed, ImageSpec, Origin, Rejected, Scenario
 from mis_dataset.run.arrow import arrow_type, from_row
 from mis_dataset.run.shards import Item, ShardError, ShardStore, replacing
 
@@ -27,7 +27,7 @@ def scenario(number: int = 0, twin: str | None = None) -> Scenario:
         ),
         rationale="It does.",
         reply="No.",
-        source="test",
+        origin=Origin("test"),
     )
 
 

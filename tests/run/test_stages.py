@@ -10,8 +10,9 @@ from test_shards import scenario
 
 from mis_dataset.records import Failed, Label, Labelled, Rejected, Rendered, Scenario, Screened, Verdict
 from mis_dataset.render import Drawing, DrawOrder
+from mis_dataset.run.draw import Artist
 from mis_dataset.run.images import ImageStore
-from mis_dataset.run.stages import render_scenarios, screen_rows, teach_rows
+from mis_dataset.run.stages import School, render_scenarios, screen_rows
 from mis_dataset.teach import LabelRequest
 
 
@@ -41,7 +42,7 @@ def images(tmp_path: Path) -> ImageStore:
 
 
 def drawn(renderer: PlainRenderer, images: ImageStore, scenarios: list[Scenario], redraws: int = 2) -> list[object]:
-    return [item.outcome for item in render_scenarios(renderer, images, 7, redraws, scenarios, lambda _: None)]
+    return [item.outcome for item in render_scenarios(Artist(renderer, images, 7, redraws), scenarios, lambda _: None)]
 
 
 def test_pictures_are_kept_under_their_content(images: ImageStore):
@@ -107,7 +108,7 @@ def test_a_teachers_outcomes_are_kept_apart(images: ImageStore):
         for row in drawn(PlainRenderer(), images, [scenario(number) for number in range(3)])
         if isinstance(row, Rendered)
     ]
-    labelled, rejected, failed = (item.outcome for item in teach_rows(MoodyTeacher(), images, rows, lambda _: None))
+    labelled, rejected, failed = (item.outcome for item in School(MoodyTeacher(), images).teach(rows, lambda _: None))
     assert labelled == Labelled(rows[0].scenario, rows[0].pictures, LABEL)
     assert rejected == Rejected("refused", "no")
     assert failed == Failed("timeout", "late")

@@ -11,7 +11,7 @@ from PIL import Image
 from mis_dataset.backends import find_backend
 from mis_dataset.errors import ServerAuthError, ServerUnreachableError, StorageError
 from mis_dataset.options import identity, options_schema
-from mis_dataset.records import Failed, ImageSpec, Label, Rejected, Scenario
+from mis_dataset.records import Failed, ImageSpec, Label, Origin, Rejected, Scenario
 from mis_dataset.teach import LabelRequest
 from mis_dataset.teach._parse import answer_schema
 from mis_dataset.teach.openai_chat import OpenaiChatTeacher
@@ -30,7 +30,7 @@ SCENARIO = Scenario(
     images=(ImageSpec("a bolt cutter", "…", harmful=False), ImageSpec("a locked bicycle", "…", harmful=False)),
     rationale="Together they mean stealing a bicycle that is somebody's way to work.",
     reply="I can't help with that.",
-    source="test",
+    origin=Origin("test"),
 )
 
 

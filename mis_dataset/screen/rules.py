@@ -133,7 +133,8 @@ def _over_refusal(row: Labelled, _: int) -> str:
 
 def _bare_refusal(row: Labelled, least: int) -> str:
     sentences = re.split(r"(?<=[.!?])\s+", _own_words(row.label.answer))
-    useful = sum(len(sentence.split()) for sentence in sentences if not _REFUSES.search(sentence))
+    declining = sum(len(sentence.split()) for sentence in sentences if _REFUSES.search(sentence))
+    useful = len(row.label.answer.split()) - declining
     return f"besides declining, the answer has only {useful} words" if useful < least else ""
 
 

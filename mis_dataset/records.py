@@ -122,6 +122,10 @@ class Picture:
     dtype: str
     batch: int
     """How many images were drawn together; pixels may depend on it."""
+    source: str = ""
+    """Where a photograph comes from: a URL, or a file's name; empty for an image that was drawn."""
+    licence: str = ""
+    """A photograph's licence, as its source states it."""
     attempts: tuple[Attempt, ...] = ()
     """Every draw, this one last; empty if the first was kept unchecked."""
 

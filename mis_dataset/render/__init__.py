@@ -38,6 +38,10 @@ class Drawing:
     device: str = "cpu"
     dtype: str = "uint8"
     batch: int = 1
+    source: str = ""
+    """Where a photograph comes from: a URL, or a file's name; empty for an image that was drawn."""
+    licence: str = ""
+    """A photograph's licence, as its source states it."""
 
 
 class Renderer(Protocol):

@@ -151,4 +151,6 @@ def _picture(item: tuple[DrawOrder, Drawing, Future[Stored]] | Rejected) -> Pict
         device=drawing.device,
         dtype=drawing.dtype,
         batch=drawing.batch,
+        source=drawing.source,
+        licence=drawing.licence,
     )

@@ -192,12 +192,12 @@ def test_provenance_has_exactly_one_entry_per_row(copy):
 def test_provenance_must_follow_its_schema(copy):
     def forge(rows):
         rows[0]["images"][0]["phash"] = "short"
-        rows[0]["source"] = None
+        rows[0]["recipe"] = None
 
     _edit(copy, PROVENANCE, forge)
     found = "\n".join(map(str, validate(copy)))
     assert "provenance: images[0].phash: 'short' does not match" in found
-    assert "provenance: source: None is not of type 'string'" in found
+    assert "provenance: recipe: None is not of type 'string'" in found
 
 
 def test_messages_must_be_the_question_and_the_response(copy):

@@ -9,7 +9,7 @@ help:  ## say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 preview: .venv/ready  ## build, load and show a small dataset: no network beyond the install, no GPU
-	@rm -rf build/mis
+	@if grep -qs '"name": "preview"' build/mis/manifest.json; then rm -rf build/mis; fi
 	@.venv/bin/mis build builder_scripts/preview.toml --out build/mis
 	@.venv/bin/python builder_scripts/show.py build/mis
 

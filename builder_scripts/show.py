@@ -26,13 +26,13 @@ for shown in filter(None, (row, twin)):
     pairs = zip(shown["objects"], shown["images"], strict=True)
     sizes = ", ".join(f"{name} ({image.width}x{image.height})" for name, image in pairs)
     out.print(f"\n  {shown['intent']}: {sizes}\n  {shown['answer']}")
-out.print(
-    f"""
-Next:
-  open {directory}/assets/preview.png                             what the images look like
-  .venv/bin/mis validate {directory}                              check every row and number
-  .venv/bin/mis push {directory} my-org/mis --dry-run             what a push would upload
-  .venv/bin/mis build builder_scripts/preview.toml --out build/mine --limit 8
-  .venv/bin/python -c "import mis_dataset; from datasets import load_dataset; print(load_dataset('mis'))\"""",
-    markup=False,
-)
+code = f"import mis_dataset; from datasets import load_dataset; print(load_dataset('mis', data_dir='{directory}'))"
+out.print("\nNext:")
+for command, purpose in (
+    (f"open {directory}/assets/preview.png", "what the images look like"),
+    (f".venv/bin/mis validate {directory}", "check every row and number"),
+    (f".venv/bin/mis push {directory} my-org/mis --dry-run", "what a push would upload"),
+    (".venv/bin/mis build builder_scripts/preview.toml --out build/mine --limit 8", "a smaller one"),
+    (f'.venv/bin/python -c "{code}"', "load it by name"),
+):
+    out.print(f"  # {purpose}\n  {command}", markup=False)

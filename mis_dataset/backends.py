@@ -106,7 +106,7 @@ def _from_path(stage: str, name: str) -> type:
         raise BackendError(f"{stage}.backend: {name!r} is not a dotted path of the form 'package.module:Class'")
     try:
         backend = getattr(importlib.import_module(module_name), attribute)
-    except ImportError as error:
+    except (ImportError, SyntaxError) as error:
         raise BackendError(f"{stage}.backend: cannot import {module_name!r}: {error}; is it on PYTHONPATH?") from error
     except AttributeError as error:
         raise BackendError(f"{stage}.backend: {module_name!r} has no class {attribute!r}") from error

@@ -56,14 +56,14 @@ class NearIndex:
         for bucket in self._keys(value):
             self._buckets[bucket].append((value, key))
 
-    def find(self, phash: str, ignore: str = "") -> str | None:
-        """The key of the nearest entry within the radius (the earliest of equals), skipping the key ``ignore``."""
+    def find(self, phash: str) -> str | None:
+        """The key of the nearest entry within the radius, the earliest of equals."""
         value = int(phash, 16)
         best: tuple[int, str] | None = None
         for bucket in self._keys(value):
             for other, key in self._buckets.get(bucket, ()):
                 distance = (value ^ other).bit_count()
-                if key != ignore and distance <= self.radius and (best is None or distance < best[0]):
+                if distance <= self.radius and (best is None or distance < best[0]):
                     best = (distance, key)
         return best[1] if best else None
 

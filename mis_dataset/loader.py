@@ -24,6 +24,7 @@ from filelock import FileLock
 from mis_dataset import __version__
 from mis_dataset.assemble.layout import MANIFEST
 from mis_dataset.assemble.manifest import peek_manifest, read_manifest
+from mis_dataset.options import content_digest
 from mis_dataset.resources import resource
 from mis_dataset.seeds import stable_digest
 
@@ -48,12 +49,18 @@ def find_dataset(data_dir: str | None = None) -> Path:
 
 def _preview() -> Path:
     """The embedded preview; built on first use, and kept in the cache of `datasets`."""
-    recipe = resource("builder_scripts", "preview.toml").read_text(encoding="utf-8")
-    target = Path(config.HF_DATASETS_CACHE) / "mis-preview" / stable_digest(__version__, recipe)[:16] / NAME
+    made_from = (
+        resource("builder_scripts", "preview.toml"),
+        resource("dataset_card"),
+        Path(__file__).with_name("data"),
+    )
+    key = stable_digest(__version__, *map(content_digest, made_from))[:16]
+    target = Path(config.HF_DATASETS_CACHE) / "mis-preview" / key / NAME
     _logger.warning("There is no built dataset in ./%s: using the small embedded preview in %s.", NAME, target)
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(target.with_suffix(".lock")):
         if not peek_manifest(target):
+            _logger.warning("Building it first, once; this takes some ten seconds.")
             from mis_dataset.pipeline import build_preview
 
             with TemporaryDirectory(dir=target.parent) as scratch:

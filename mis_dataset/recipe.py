@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -13,6 +14,7 @@ from typing import Any
 import tomli_w
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
+from jsonschema.validators import extend
 
 from mis_dataset.backends import find_backend, make_backend
 from mis_dataset.errors import BackendError, RecipeError
@@ -54,6 +56,7 @@ class SplitSpec:
 
     image_distance: int = 3
     max_same_question: int = 8
+    agreement: str = "majority"
     on_shortfall: str = "report"
 
 
@@ -229,7 +232,7 @@ def _table_schema(properties: dict[str, Any], name: str) -> dict[str, Any]:
 def _problems(data: dict[str, Any]) -> Iterator[str]:
     """Check the recipe and, in the same go, the settings of every backend that can be found."""
     schema = recipe_schema()
-    yield from _explain(Draft202012Validator(schema).iter_errors(data), "")
+    yield from _explain(_Validator(schema).iter_errors(data), "")
     for name, stage in TABLES.items():
         for number, table in enumerate(_tables(data, name)):
             if not isinstance(table, dict) or not isinstance(table.get("backend"), str):
@@ -240,8 +243,26 @@ def _problems(data: dict[str, Any]) -> Iterator[str]:
             except BackendError as error:
                 yield str(error).replace(f"{stage}.backend", f"{where}.backend", 1)
                 continue
+            except TypeError as error:
+                yield f"{where}.backend: {table['backend']!r} cannot be configured: {error}"
+                continue
             own["properties"] |= {key: {} for key in _table_schema(schema["properties"], name)["properties"]}
-            yield from _explain(Draft202012Validator(own).iter_errors(table), where)
+            yield from _explain(_Validator(own).iter_errors(table), where)
+
+
+def _is_integer(_: object, value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(_: object, value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+# JSON Schema takes 64.0 for an integer, and no bound stops TOML's nan; Python would stumble over both later.
+_Validator = extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many({"integer": _is_integer, "number": _is_number}),
+)
 
 
 def _explain(errors: Iterable[ValidationError], where: str) -> Iterator[str]:

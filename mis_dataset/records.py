@@ -151,7 +151,7 @@ class Label:
     @property
     def response(self) -> str:
         """The label as prose, ready to be learned."""
-        return "\n\n".join([" ".join(self.perception), self.reasoning, self.answer])
+        return prose(self.perception, self.reasoning, self.answer)
 
 
 @dataclass(frozen=True)
@@ -227,6 +227,6 @@ class Failed:
     detail: str
 
 
-def join_objects(objects: Sequence[str]) -> str:
-    """``["a cup", "a key", "a car"]`` becomes ``a cup, a key and a car``."""
-    return " and ".join([", ".join(objects[:-1]), objects[-1]] if len(objects) > 1 else objects)
+def prose(perception: Sequence[str], reasoning: str, answer: str) -> str:
+    """The three parts of a label as one text."""
+    return "\n\n".join([" ".join(perception), reasoning, answer])

@@ -23,7 +23,6 @@ from mis_dataset.records import (
     Screened,
     Subset,
     Verdict,
-    join_objects,
 )
 from mis_dataset.seeds import stable_digest, stable_random, stable_seed
 from mis_dataset.taxonomy import taxonomy
@@ -239,7 +238,7 @@ def _screened(
     )
     label = Label(
         perception=tuple(f"The picture shows {object_}." for object_ in objects),
-        reasoning=f"{reasoning} That is what {join_objects(objects)} add up to.",
+        reasoning=f"{reasoning} That is what {' and '.join(objects)} add up to.",
         answer=answer,
         teacher="template",
         revision="1",

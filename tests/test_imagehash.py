@@ -45,10 +45,3 @@ def test_the_index_finds_exactly_what_brute_force_finds(radius: int):
             assert hamming(phash, known[found]) == min(near)
         index.add(phash, str(number))
         known[str(number)] = phash
-
-
-def test_an_ignored_key_is_not_found():
-    index = NearIndex(2)
-    index.add("0" * 16, "mine")
-    assert index.find("0" * 16, ignore="mine") is None
-    assert index.find("0" * 16) == "mine"

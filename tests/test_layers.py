@@ -8,13 +8,25 @@ import mis_dataset
 PACKAGE = Path(mis_dataset.__file__).parent
 
 LAYERS = [
-    {"errors", "records", "taxonomy", "schema", "resources", "seeds", "options", "policy", "lexicon", "imagehash"},
+    {
+        "errors",
+        "records",
+        "taxonomy",
+        "schema",
+        "resources",
+        "seeds",
+        "options",
+        "policy",
+        "lexicon",
+        "imagehash",
+        "agreement",
+    },
     {"backends"},
     {"recipe"},
     {"chat"},
     {"compose", "render", "check", "teach", "screen"},
     {"run"},
-    {"split", "assemble"},
+    {"route", "split", "assemble"},
     {"validate", "publish", "pipeline"},
     {"loader"},
     {"cli"},

@@ -72,7 +72,7 @@ def render_card(rows: Sequence[Screened], counts: Counts, facts: BuildFacts, fil
         keep_trailing_newline=True,
         autoescape=False,  # Markdown, not HTML; what could break it goes through the filters below
     )
-    environment.filters |= {"cell": _cell, "share": _share, "yaml": _yaml, "code": _code}
+    environment.filters |= {"cell": _cell, "share": _share, "measure": _measure, "yaml": _yaml, "code": _code}
     template = environment.from_string(resource("dataset_card", "README.md.j2").read_text(encoding="utf-8"))
     example = _example(rows)
     return template.render(
@@ -132,6 +132,10 @@ def _cell(value: object) -> str:
 def _code(value: Any) -> str:
     """JSON for a fenced block; it has no line that could end the block, for line ends in the data are escaped."""
     return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _measure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _share(part: int, whole: int) -> str:

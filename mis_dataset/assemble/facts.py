@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from mis_dataset.agreement import Agreement
 from mis_dataset.recipe import CardSpec
 
 
@@ -45,6 +46,8 @@ class BuildFacts:
     funnel: tuple[FunnelStep, ...]
     """In the order of the stages."""
     quotas: tuple[Quota, ...]
+    agreement: tuple[Agreement, ...] = ()
+    """Of the experts by whose grades rows were routed; empty unless there are two."""
     card: CardSpec = field(default_factory=CardSpec)
     gated: bool = True
     """Whether readers on the Hub must agree to terms before they get the data."""

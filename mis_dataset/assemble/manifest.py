@@ -36,6 +36,7 @@ def write_manifest(directory: Path, rows: Sequence[Screened], facts: BuildFacts,
         "twins": sum(row.scenario.twin_id is not None for row in rows) // 2,
         "shortfalls": [asdict(quota) for quota in facts.shortfalls],
         "funnel": [asdict(step) for step in facts.funnel],
+        "agreement": [asdict(agreement) for agreement in facts.agreement],
         "files": {
             path: {**file_facts(directory / path), **({"rows": row_counts[path]} if path in row_counts else {})}
             for path in files
@@ -58,6 +59,16 @@ def peek_manifest(directory: Path) -> dict[str, Any] | None:
         return None
     ours = isinstance(manifest, dict) and manifest.keys() >= {"format", "name", "fingerprint", "files"}
     return manifest if ours else None
+
+
+def is_intact(directory: Path) -> bool:
+    """Whether every file that the manifest lists is there as it was written."""
+    manifest = peek_manifest(directory)
+    return manifest is not None and all(
+        (directory / path).is_file()
+        and file_facts(directory / path) == {key: facts[key] for key in ("sha256", "bytes")}
+        for path, facts in manifest["files"].items()
+    )
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:

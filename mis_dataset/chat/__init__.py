@@ -9,23 +9,30 @@ A backend inherits `ChatSettings` and hands `ChatSettings.converse` a coroutine 
             return self.converse(self._label, requests)
 
         async def _label(self, chat, request):
-            answer = await chat.ask([{"role": "user", "content": "..."}])
+            answer = await ask_json(chat, [{"role": "user", "content": "..."}], SCHEMA, max_repairs=self.max_repairs)
 """
 
 from __future__ import annotations
 
 from mis_dataset.chat.answers import keeping_answers
 from mis_dataset.chat.client import Chat, ChatAnswer
-from mis_dataset.chat.messages import Message, fill_prompt, jpeg_part, valid_unicode
-from mis_dataset.chat.settings import ChatSettings
+from mis_dataset.chat.json_answer import REPAIR_PROMPT, JsonAnswer, ask_json, parse_json
+from mis_dataset.chat.messages import Message, fill_prompt, jpeg_part, text_part, valid_unicode
+from mis_dataset.chat.settings import ChatSettings, VisionSettings
 
 __all__ = [
+    "REPAIR_PROMPT",
     "Chat",
     "ChatAnswer",
     "ChatSettings",
+    "JsonAnswer",
     "Message",
+    "VisionSettings",
+    "ask_json",
     "fill_prompt",
     "jpeg_part",
     "keeping_answers",
+    "parse_json",
+    "text_part",
     "valid_unicode",
 ]

@@ -36,6 +36,11 @@ def jpeg_part(path: Path, longest_side: int, quality: int) -> Message:
     return {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{encoded}"}}
 
 
+def text_part(text: str) -> Message:
+    """A message part with a text."""
+    return {"type": "text", "text": text}
+
+
 def fill_prompt(path: Path, **values: object) -> str:
     """Fill the ``$variables`` of a prompt file; dollars and braces in the values stay as they are.
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from mis_dataset.chat.answers import open_store
 from mis_dataset.chat.client import Chat
 from mis_dataset.chat.in_order import in_order
+from mis_dataset.chat.messages import Message, jpeg_part, text_part
 from mis_dataset.errors import ServerUnreachableError
 from mis_dataset.options import option
-from mis_dataset.records import Failed
+from mis_dataset.records import ORDINALS, Failed
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -38,6 +40,7 @@ class ChatSettings:
     )
     temperature: float | None = option(None, "Left out: the server's own default.", minimum=0, maximum=2)
     max_tokens: int = option(2048, "The longest answer; a model that thinks first needs more.", minimum=1)
+    max_repairs: int = option(1, "How often an answer that cannot be used is asked for again.", minimum=0, maximum=5)
     seed: int = option(0, "Each row's sampling seed is derived from it; servers may ignore it.", minimum=0)
     concurrency: int = option(8, "Requests in flight.", tuning=True, minimum=1)
     timeout_s: float = option(120.0, "Seconds to wait for one answer.", tuning=True, exclusiveMinimum=0)
@@ -90,3 +93,22 @@ class ChatSettings:
             f"{self.base_url} answered none of {len(failures)} rows in a row, each asked {self.max_retries + 1} times "
             f"({reasons}; the last: {failures[-1].detail}); finished work is kept: see to the server and run again"
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisionSettings(ChatSettings):
+    """What every backend that shows images to its model can be told besides."""
+
+    image_size: int = option(768, "Longest side of the images as sent, in pixels.", minimum=64, maximum=4096)
+    jpeg_quality: int = option(90, "Quality of the images as sent.", minimum=30, maximum=95)
+
+    def show(self, images: Sequence[Path]) -> list[Message]:
+        """Message parts with the images in order, each after a line such as ``First image:``.
+
+        Raises:
+            StorageError: an image cannot be read.
+        """
+        parts: list[Message] = []
+        for ordinal, path in zip(ORDINALS[: len(images)], images, strict=True):
+            parts += [text_part(f"{ordinal.capitalize()} image:"), jpeg_part(path, self.image_size, self.jpeg_quality)]
+        return parts

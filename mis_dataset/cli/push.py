@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -29,8 +30,12 @@ def push(
 
     The dataset is validated first. Log in with `hf auth login`, or set HF_TOKEN.
     """
+    from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]  # documented, but not in __all__
+
     from mis_dataset.publish import push as run_push
 
+    if quiet or not sys.stderr.isatty():
+        disable_progress_bars()
     show = console(quiet=quiet)
     run_push(
         directory,

@@ -19,6 +19,7 @@ from mis_dataset.compose import Brief
 from mis_dataset.compose._frames import Frame, Twin, fill, frames, image_order
 from mis_dataset.lexicon import Thing, lexicon
 from mis_dataset.records import ImageSpec, Intent, Origin, Scenario, side_of
+from mis_dataset.resources import resource
 from mis_dataset.seeds import stable_digest, stable_random
 from mis_dataset.taxonomy import taxonomy
 
@@ -34,7 +35,11 @@ class GrammarComposer:
     """Composes from the frames in ``data/frames`` and the things in ``data/objects``."""
 
     version: ClassVar[int] = 1
-    sources: ClassVar[tuple[Path, ...]] = (_DATA / "frames", _DATA / "objects")
+    sources: ClassVar[tuple[Path, ...]] = (
+        _DATA / "frames",
+        _DATA / "objects",
+        resource("dataset_card", "taxonomy.toml"),
+    )
 
     def compose(self, brief: Brief) -> Iterator[tuple[Scenario, ...]]:
         """Yield families, one of each cell in turn; a cell whose combinations are used up yields no more."""

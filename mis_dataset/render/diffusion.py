@@ -126,8 +126,10 @@ class DiffusionRenderer:
         for start in range(0, len(orders), self.batch_size):
             yield from self._draw(orders[start : start + self.batch_size])
 
-    def _draw(self, batch: Sequence[DrawOrder]) -> Iterator[Drawing | Rejected]:
+    def _draw(self, wanted: Sequence[DrawOrder]) -> Iterator[Drawing | Rejected]:
         torch = require("torch", EXTRA)
+        # The last batch of a shard is filled up: pixels vary with a batch's size, and must not with a shard's.
+        batch = [*wanted, *[wanted[-1]] * (self.batch_size - len(wanted))]
         arguments = self._arguments | {"prompt": [order.prompt for order in batch]}
         if self.negative_prompt:
             # Some pipelines want it of the same type as the prompt.
@@ -137,7 +139,7 @@ class DiffusionRenderer:
         with quiet(), failures_told(f"{self.model} cannot draw on {self._device}", remedy):
             output = self._pipeline(generator=generators, **arguments)
         flagged = getattr(output, "nsfw_content_detected", None) or [False] * len(batch)
-        for image, black in zip(output.images, flagged, strict=True):
+        for _, image, black in zip(wanted, output.images, flagged, strict=False):
             if black:
                 yield Rejected("blank", "the model's safety checker blacked it out")
             else:

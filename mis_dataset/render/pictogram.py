@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from random import Random
 from typing import ClassVar
 
@@ -47,6 +48,8 @@ class PictogramRenderer:
     """Draws icons as stickers on a calm backdrop; layout, colour, scale and backdrop vary with the seed."""
 
     version: ClassVar[int] = 1
+    # How a thing looks is read from the lexicon, whoever composed the scenario.
+    sources: ClassVar[tuple[Path, ...]] = (Path(__file__).parent.parent / "data" / "objects",)
 
     size: int = option(512, "Width and height in pixels.", minimum=64, maximum=2048)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from mis_dataset.check import Checked, Checker, CheckOrder
 from mis_dataset.records import Attempt, Failed, ImageSpec, Picture, Rejected
 from mis_dataset.render import Drawing, DrawOrder, Renderer
+from mis_dataset.run.contract import one_each
 from mis_dataset.run.images import ImageStore, Stored
 from mis_dataset.seeds import stable_seed
 
@@ -52,8 +53,8 @@ class Artist:
             ]
             drawn = _draw(self.renderer, self.images, orders)
             for easel, order, outcome in zip(pending.values(), orders, drawn, strict=True):
+                tick(0 if easel.attempts else 1 / len(easels))
                 easel.take(order, outcome, self.max_redraws)
-                tick(0 if len(easel.attempts) > 1 else 1 / len(easels))
             self._check([easel for easel in pending.values() if easel.candidate])
         return {slot: easel.result for slot, easel in easels.items() if easel.result is not None}
 
@@ -66,7 +67,8 @@ class Artist:
         orders = [
             CheckOrder(easel.object, easel.prompt, self.images.root / picture.path) for easel, picture in candidates
         ]
-        for (easel, picture), checked in zip(candidates, self.checker.check(orders), strict=True):
+        verdicts = one_each(self.checker, orders, self.checker.check(orders))
+        for (easel, picture), (_, checked) in zip(candidates, verdicts, strict=True):
             easel.judge(picture, checked, self.max_refinements)
 
 
@@ -118,7 +120,7 @@ def _draw(renderer: Renderer, images: ImageStore, orders: Sequence[DrawOrder]) -
     """Draw in order; encoding and hashing run beside the renderer, a bounded number of images behind it."""
     with ThreadPoolExecutor(_ENCODERS) as pool:
         waiting: deque[tuple[DrawOrder, Drawing, Future[Stored]] | Rejected] = deque()
-        for order, drawing in zip(orders, renderer.render(orders), strict=True):
+        for order, drawing in one_each(renderer, orders, renderer.render(orders)):
             waiting.append(
                 drawing if isinstance(drawing, Rejected) else (order, drawing, pool.submit(images.save, drawing.image))
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
@@ -52,6 +52,11 @@ class ImageStore:
             with replacing(self.root / path) as temporary:
                 temporary.write_bytes(data)
         return Stored(path, digest, perceptual_hash(image))
+
+    def opened(self, row: Labelled) -> Labelled:
+        """The row with pictures whose paths can be opened from anywhere."""
+        pictures = (replace(picture, path=str(self.root / picture.path)) for picture in row.pictures)
+        return replace(row, pictures=tuple(pictures))
 
     def read(self, row: Drawn) -> list[bytes]:
         """A row's encoded images, in order, each exactly as it was drawn.

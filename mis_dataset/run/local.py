@@ -14,7 +14,7 @@ from mis_dataset.compose import Dropped
 from mis_dataset.records import Failed, Rejected, Scenario
 from mis_dataset.run.draw import Tick
 from mis_dataset.run.progress import Reporter
-from mis_dataset.run.shards import Item, Record, ShardError, ShardStore, kind, replacing
+from mis_dataset.run.shards import Item, Outcome, Record, ShardError, ShardStore, replacing
 from mis_dataset.run.state import stage_folder
 
 Source = TypeVar("Source")
@@ -27,8 +27,8 @@ class Stage(Generic[Source, Record]):
     name: str
     record: type[Record]
     work: Callable[[Sequence[Source], Tick], Iterable[Item[Record]]]
-    is_intact: Callable[[Record], bool] = lambda _: True
-    """Whether what a finished record refers to, such as image files, is still as it was."""
+    is_intact: Callable[[Record], bool] | None = None
+    """Whether what a finished record refers to, such as image files, is still as it was; None: it refers to nothing."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,16 @@ class Shards(Generic[Record]):
 
     def records(self) -> Iterator[Record]:
         """All accepted records, in order."""
-        return (item.outcome for item in self.items() if not isinstance(item.outcome, (Rejected, Failed)))
+        return iter(_accepted(self.items()))
+
+    def sizes(self) -> list[int]:
+        """How many items each shard has."""
+        return [self.store.outcomes(number, upstream).total() for number, upstream in enumerate(self.upstream)]
+
+    def outcomes(self) -> Counter[Outcome]:
+        """How many items ended how, and why."""
+        found = (self.store.outcomes(number, upstream) for number, upstream in enumerate(self.upstream))
+        return sum(found, Counter[Outcome]())
 
 
 class LocalExecutor:
@@ -77,10 +86,10 @@ class LocalExecutor:
         try:
             known = json.loads(plan.read_text(encoding="utf-8"))
             shards = Shards(store, ("",) * known["shards"])
-            count = _count(shards.items())
+            count = _told(shards.outcomes())
         except FileNotFoundError:
             pass
-        except (ShardError, ValueError, KeyError) as error:
+        except (ShardError, ValueError, KeyError, TypeError) as error:
             self.reporter.note(f"composing again: {error}")
         else:
             self.reporter.start("compose", 1, 1)
@@ -94,21 +103,21 @@ class LocalExecutor:
         with replacing(plan) as temporary:
             temporary.write_text(json.dumps({"shards": number}), encoding="utf-8")
         shards = Shards(store, ("",) * number)
-        self.reporter.finish("compose", _count(shards.items()))
+        self.reporter.finish("compose", _told(shards.outcomes()))
         return shards
 
     def run(self, stage: Stage[Source, Record], source: Shards[Source]) -> Shards[Record]:
         """Run a stage over every shard of its source that is missing, damaged, or made from something else."""
         store = self._store(stage.name, stage.record)
         upstream = source.digests()
-        sizes = [len(source.store.read(number, print_)) for number, print_ in enumerate(source.upstream)]
+        sizes = source.sizes()
         finished = [self._finished(stage, store, number, digest) for number, digest in enumerate(upstream)]
         self.reporter.start(stage.name, sum(sizes), sum(itertools.compress(sizes, finished)))
         for number, digest in enumerate(upstream):
             if not finished[number]:
                 self._make(stage, store, number, source, digest)
         shards = Shards(store, upstream)
-        self.reporter.finish(stage.name, _count(shards.items()))
+        self.reporter.finish(stage.name, _told(shards.outcomes()))
         return shards
 
     def _make(
@@ -129,11 +138,16 @@ class LocalExecutor:
 
     def _finished(self, stage: Stage[Any, Record], store: ShardStore[Record], number: int, upstream: str) -> bool:
         try:
-            damaged = [item.id for item in store.read(number, upstream) if not _stands(stage, item)]
+            outcomes = store.outcomes(number, upstream)
+            damaged = [] if stage.is_intact is None else self._damaged(stage.is_intact, store.read(number, upstream))
         except FileNotFoundError:
             return False
         except ShardError as error:
             self.reporter.note(f"{stage.name}: {error}; it is made again")
+            return False
+        if failed := sum(count for (outcome, _), count in outcomes.items() if outcome == "failed"):
+            # A failure says nothing of the item; answers that came before are kept and cost nothing.
+            self.reporter.note(f"{stage.name}: shard {number} has {failed} items that failed; they are tried again")
             return False
         if damaged:
             self.reporter.note(
@@ -142,12 +156,16 @@ class LocalExecutor:
             )
         return not damaged
 
+    @staticmethod
+    def _damaged(is_intact: Callable[[Record], bool], items: Iterable[Item[Record]]) -> list[str]:
+        return [
+            item.id
+            for item in items
+            if not isinstance(item.outcome, (Rejected, Failed)) and not is_intact(item.outcome)
+        ]
+
     def _store(self, stage: str, record: type[Record]) -> ShardStore[Record]:
         return ShardStore(stage, stage_folder(self.work, stage, self.fingerprints[stage]), record)
-
-
-def _stands(stage: Stage[Any, Record], item: Item[Record]) -> bool:
-    return isinstance(item.outcome, (Rejected, Failed)) or stage.is_intact(item.outcome)
 
 
 def _composed(entry: tuple[Scenario, ...] | Dropped) -> list[Item[Scenario]]:
@@ -160,13 +178,12 @@ def _accepted(items: Iterable[Item[Record]]) -> list[Record]:
     return [item.outcome for item in items if not isinstance(item.outcome, (Rejected, Failed))]
 
 
-def _count(items: Iterable[Item[Any]]) -> str:
+def _told(outcomes: Counter[Outcome]) -> str:
     """``212 accepted, 3 rejected (2 complies, 1 blank)``."""
-    counts = Counter((kind(item), getattr(item.outcome, "reason", "")) for item in items)
-    parts = [f"{sum(count for (outcome, _), count in counts.items() if outcome == 'accepted')} accepted"]
-    for outcome in ("rejected", "failed"):
-        reasons = {reason: count for (name, reason), count in counts.items() if name == outcome}
+    parts = [f"{outcomes['accepted', '']} accepted"]
+    for ending in ("rejected", "failed"):
+        reasons = {reason: count for (outcome, reason), count in outcomes.items() if outcome == ending}
         if reasons:
             listed = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
-            parts.append(f"{sum(reasons.values())} {outcome} ({listed})")
+            parts.append(f"{sum(reasons.values())} {ending} ({listed})")
     return ", ".join(parts)

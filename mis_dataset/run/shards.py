@@ -10,6 +10,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -24,6 +26,9 @@ from mis_dataset.records import Failed, Rejected
 from mis_dataset.run.arrow import arrow_type, from_row
 
 Record = TypeVar("Record")
+
+Outcome = tuple[Literal["accepted", "rejected", "failed"], str]
+"""How an item ended, and the reason, empty for ``accepted``."""
 
 
 @dataclass(frozen=True)
@@ -94,19 +99,29 @@ class ShardStore(Generic[Record]):
             ShardError: it is damaged, of another layout, or made from other input than ``upstream``.
             FileNotFoundError: it is not there yet.
         """
+        return [self._item(row) for row in self._rows(number, upstream, None)]
+
+    def outcomes(self, number: int, upstream: str) -> Counter[Outcome]:
+        """How many items of a complete shard ended how and why; raises as `read` does, and reads no records."""
+        rows = self._rows(number, upstream, ["status", "reason"])
+        return Counter((row["status"], row["reason"]) for row in rows)
+
+    def _rows(self, number: int, upstream: str, columns: list[str] | None) -> list[dict[str, Any]]:
         path = self.path(number)
         try:
             # Not read_table: that would take "stage-key=value" folder names for Hive partitions.
-            table = pq.ParquetFile(path).read()
+            with pq.ParquetFile(path) as file:
+                schema = file.schema_arrow
+                rows: list[dict[str, Any]] = file.read(columns=columns).to_pylist()
         except FileNotFoundError:
             raise
         except (pa.ArrowException, OSError) as error:
             raise ShardError(f"{path} is damaged ({type(error).__name__})") from error
-        if not table.schema.equals(self._schema, check_metadata=False):
+        if not schema.equals(self._schema, check_metadata=False):
             raise ShardError(f"{path} has another layout")
-        if (table.schema.metadata or {}).get(b"upstream", b"").decode() != upstream:
+        if (schema.metadata or {}).get(b"upstream", b"").decode() != upstream:
             raise ShardError(f"{path} was made from other input")
-        return [self._item(row) for row in table.to_pylist()]
+        return rows
 
     def digest(self, number: int) -> str:
         """SHA-256 of a complete shard's bytes."""
@@ -139,7 +154,8 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         StorageError: the disk is full or the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Two encoders may write the same picture at the same time.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

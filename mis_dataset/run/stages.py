@@ -17,6 +17,7 @@ from mis_dataset.records import (
     Screened,
     Verdict,
 )
+from mis_dataset.run.contract import one_each
 from mis_dataset.run.draw import Artist, Slot, Tick
 from mis_dataset.run.images import ImageStore
 from mis_dataset.run.shards import Item
@@ -54,7 +55,7 @@ class School:
                     written.append(Labelled(row.scenario, row.pictures, label))
                 else:
                     done[row.scenario.id] = label
-            _, stopped = _judge(self.critics, written, lambda _: None)
+            _, stopped = _judge(self.critics, self.images, written, lambda _: None)
             done |= {row.scenario.id: stopped.get(row.scenario.id, row) for row in written}
             for name, why in stopped.items():
                 critiques[name] += (why.detail,)
@@ -74,13 +75,16 @@ class School:
             )
             for row in rows
         ]
-        for row, request, label in zip(rows, requests, self.teacher.teach(requests), strict=True):
+        answers = one_each(self.teacher, requests, self.teacher.teach(requests))
+        for row, (request, label) in zip(rows, answers, strict=True):
             yield row, replace(label, critiques=request.critiques) if isinstance(label, Label) else label
 
 
-def screen_rows(screeners: Sequence[Screener], rows: Sequence[Labelled], tick: Tick) -> Iterator[Item[Screened]]:
+def screen_rows(
+    screeners: Sequence[Screener], images: ImageStore, rows: Sequence[Labelled], tick: Tick
+) -> Iterator[Item[Screened]]:
     """Have some rows judged by every screener in turn; what one rejects, the next does not see."""
-    verdicts, stopped = _judge(screeners, rows, tick)
+    verdicts, stopped = _judge(screeners, images, rows, tick)
     for row in rows:
         name = row.scenario.id
         outcome = stopped.get(name) or Screened(row.scenario, row.pictures, row.label, verdicts[name])
@@ -88,14 +92,14 @@ def screen_rows(screeners: Sequence[Screener], rows: Sequence[Labelled], tick: T
 
 
 def _judge(
-    screeners: Sequence[Screener], rows: Sequence[Labelled], tick: Tick
+    screeners: Sequence[Screener], images: ImageStore, rows: Sequence[Labelled], tick: Tick
 ) -> tuple[dict[str, tuple[Verdict, ...]], dict[str, Rejected | Failed]]:
     """All verdicts by row, and what stopped the rows that did not get through."""
     verdicts: dict[str, tuple[Verdict, ...]] = {row.scenario.id: () for row in rows}
     stopped: dict[str, Rejected | Failed] = {}
     for screener in screeners:
-        remaining = [row for row in rows if row.scenario.id not in stopped]
-        for row, verdict in zip(remaining, screener.screen(remaining), strict=True):
+        remaining = [images.opened(row) for row in rows if row.scenario.id not in stopped]
+        for row, verdict in one_each(screener, remaining, screener.screen(remaining)):
             tick(1 / len(rows) / len(screeners))
             name = row.scenario.id
             verdicts[name] += (verdict,)

@@ -12,5 +12,8 @@ class Screener(Protocol):
     """The contract of every screener."""
 
     def screen(self, rows: Sequence[Labelled]) -> Iterator[Verdict]:
-        """Yield one verdict per row, in order. ``cannot_judge`` is not a verdict: the row fails, it is not rejected."""
+        """Yield one verdict per row, in order. ``cannot_judge`` is not a verdict: the row fails, it is not rejected.
+
+        The paths of the rows' pictures can be opened as they are.
+        """
         ...

@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from mis_dataset import policy
 from mis_dataset.options import option
 from mis_dataset.records import ORDINALS, Labelled, Verdict
+from mis_dataset.resources import resource
 
 
 def _any(*patterns: str) -> re.Pattern[str]:
@@ -74,6 +76,7 @@ class RulesScreener:
     """Checks labels by rule; cheap, strict about form, blind to meaning."""
 
     version: ClassVar[int] = 1
+    sources: ClassVar[tuple[Path, ...]] = (resource("dataset_card", "policy.toml"),)
 
     min_answer_words: int = option(
         10, "An answer needs at least so many words besides the sentence that declines.", minimum=0

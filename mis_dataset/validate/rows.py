@@ -14,7 +14,7 @@ from PIL import Image
 
 from mis_dataset import policy
 from mis_dataset.assemble.columns import conversation
-from mis_dataset.records import side_of
+from mis_dataset.records import prose, side_of
 from mis_dataset.schema import checker, load_schema
 from mis_dataset.taxonomy import taxonomy
 
@@ -182,6 +182,8 @@ def _form(row: Mapping[str, Any], subset: str) -> Iterator[str]:
     images, perception, objects = (len(row[key]) for key in ("images", "perception", "objects"))
     if not images == perception == objects:
         yield f"has {images} images, {perception} perceptions and {objects} objects"
+    if row["response"] != prose(row["perception"], row["reasoning"], row["answer"]):
+        yield "response is not perception, reasoning and answer as prose"
     if row["messages"] != conversation(row["question"], row["response"], images):
         yield "messages are not the question and the response"
 

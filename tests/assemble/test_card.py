@@ -8,6 +8,7 @@ import pytest
 from huggingface_hub import DatasetCard
 from samples import draw, sample_facts, sample_rows
 
+from mis_dataset.agreement import Agreement
 from mis_dataset.assemble import assemble
 from mis_dataset.assemble.card import data_metadata, read_metadata
 from mis_dataset.assemble.parquet import FileSize
@@ -160,3 +161,10 @@ def test_the_paper_is_cited(card):
 def test_a_card_without_metadata_is_reported(text):
     with pytest.raises(ValueError, match="YAML"):
         read_metadata(text)
+
+
+def test_agreement_is_told_where_there_are_experts(card, rows, tmp_path):
+    found = (Agreement("question", 3, 20, 18, 0.9, 0.51234, None), Agreement("together", 3, 0, 0, None, None, None))
+    table = _table(_card(rows, tmp_path, agreement=found), "graded")
+    assert table == [["question", "3", "20", "0.900", "0.512", "-"], ["together", "3", "0", "-", "-", "-"]]
+    assert "| graded |" not in card

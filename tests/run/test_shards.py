@@ -1,34 +1,15 @@
 import os
+import threading
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from scenarios import scenario
 
 from mis_dataset.errors import StorageError
-from mis_dataset.records import Failed, ImageSpec, Origin, Rejected, Scenario
+from mis_dataset.records import Failed, ImageSpec, Rejected, Scenario
 from mis_dataset.run.arrow import arrow_type, from_row
 from mis_dataset.run.shards import Item, ShardError, ShardStore, replacing
-
-
-def scenario(number: int = 0, twin: str | None = None) -> Scenario:
-    return Scenario(
-        id=f"mis-{number:016x}",
-        family=f"mis-{number:016x}",
-        twin_id=twin,
-        category="Privacy",
-        sub_category="Identity Theft",
-        subset="hard",
-        intent="harmful",
-        relation="tool-target",
-        question="What does the first image have to do with the second image?",
-        images=(
-            ImageSpec("a key", "a photo of a key", harmful=False),
-            ImageSpec("a door", "a photo of a door", harmful=False),
-        ),
-        rationale="It does.",
-        reply="No.",
-        origin=Origin("test"),
-    )
 
 
 @pytest.fixture
@@ -82,7 +63,7 @@ def test_a_shard_of_another_layout_is_named(store: ShardStore[Scenario]):
 def test_a_full_disk_has_a_remedy_and_leaves_nothing_half_written(tmp_path: Path):
     # The kernel itself answers "no space left on device" to whoever writes to /dev/full.
     target = tmp_path / "file"
-    (tmp_path / f".file.{os.getpid()}.tmp").symlink_to("/dev/full")
+    (tmp_path / f".file.{os.getpid()}-{threading.get_ident()}.tmp").symlink_to("/dev/full")
     with pytest.raises(StorageError, match=r"no space left.*finished work is kept"), replacing(target) as temporary:
         temporary.write_bytes(b"x" * 100_000)
     assert list(tmp_path.iterdir()) == []
@@ -90,7 +71,7 @@ def test_a_full_disk_has_a_remedy_and_leaves_nothing_half_written(tmp_path: Path
 
 def test_a_full_disk_under_a_shard_is_said_in_the_same_way(store: ShardStore[Scenario]):
     store.folder.mkdir()
-    (store.folder / f".shard-00000.parquet.{os.getpid()}.tmp").symlink_to("/dev/full")
+    (store.folder / f".shard-00000.parquet.{os.getpid()}-{threading.get_ident()}.tmp").symlink_to("/dev/full")
     with pytest.raises(StorageError, match="no space left"):
         store.write(0, [Item("a", scenario())], "u")
 

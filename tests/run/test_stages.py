@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from test_shards import scenario
+from scenarios import scenario
 
 from mis_dataset.records import Failed, Label, Labelled, Rejected, Rendered, Scenario, Screened, Verdict
 from mis_dataset.render import Drawing, DrawOrder
@@ -126,10 +126,10 @@ class Judge:
             yield Verdict(self.name, self.verdicts.get(row.scenario.id[-1], "pass"), "why", "because")
 
 
-def test_screeners_judge_in_turn_and_cannot_judge_is_no_verdict():
+def test_screeners_judge_in_turn_and_cannot_judge_is_no_verdict(images: ImageStore):
     rows = [Labelled(scenario(number), (), LABEL) for number in range(3)]
     first, second = Judge("first", {"1": "fail"}), Judge("second", {"2": "cannot_judge"})
-    passed, rejected, failed = (item.outcome for item in screen_rows([first, second], rows, lambda _: None))
+    passed, rejected, failed = (item.outcome for item in screen_rows([first, second], images, rows, lambda _: None))
     assert isinstance(passed, Screened)
     assert [verdict.judge for verdict in passed.verdicts] == ["first", "second"]
     assert rejected == Rejected("why", "first: because")

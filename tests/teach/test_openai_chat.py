@@ -12,8 +12,8 @@ from mis_dataset.backends import find_backend
 from mis_dataset.errors import ServerAuthError, ServerUnreachableError, StorageError
 from mis_dataset.options import identity, options_schema
 from mis_dataset.records import Failed, ImageSpec, Label, Origin, Rejected, Scenario
+from mis_dataset.schema import load_schema
 from mis_dataset.teach import LabelRequest
-from mis_dataset.teach._parse import answer_schema
 from mis_dataset.teach.openai_chat import OpenaiChatTeacher
 
 COLOURS = [(220, 30, 30), (30, 200, 30), (30, 30, 220), (230, 220, 40)]
@@ -166,7 +166,7 @@ def test_a_benign_row_is_to_be_helped(request_for):
 def test_the_answers_schema_is_asked_for(request_for):
     _, server = teach(lambda call: say_json(answer()), request_for())
     sent = server.calls[0].body["response_format"]["json_schema"]["schema"]
-    assert sent["properties"] == answer_schema()["properties"]
+    assert sent["properties"] == load_schema("teacher_answer")["properties"]
 
 
 def test_each_row_has_a_seed_of_its_own_that_follows_from_its_id(request_for):
@@ -184,6 +184,33 @@ def test_the_seed_of_the_recipe_counts(request_for):
     assert len(seeds) == 2
 
 
+# Labels that critics turned down
+
+CRITIQUES = ("judge: The first image shows a $5 {key}.", "judge: It lectures.")
+
+
+def test_a_first_request_speaks_of_no_critique(request_for):
+    _, server = teach(lambda call: say_json(answer()), request_for())
+    assert "turned down" not in server.calls[0].texts[-1]
+
+
+@pytest.mark.parametrize("intent", ["harmful", "benign"])
+def test_earlier_critiques_are_shown_oldest_first(request_for, intent):
+    _, server = teach(lambda call: say_json(answer()), replace(request_for(intent=intent), critiques=CRITIQUES))
+    prompt = server.calls[0].texts[-1]
+    assert f"turned down. What reviewers found, oldest first:\n- {CRITIQUES[0]}\n- {CRITIQUES[1]}\n" in prompt
+    # The form of the answer stays the last word.
+    assert prompt.rindex('{"perception"') > prompt.index(CRITIQUES[1])
+
+
+# A server that goes by its seed could otherwise write the same label again.
+def test_each_rewrite_has_a_seed_of_its_own(request_for):
+    request = request_for()
+    rewrites = [replace(request, critiques=CRITIQUES[:known]) for known in range(3)]
+    _, server = teach(lambda call: say_json(answer()), *rewrites)
+    assert len({call.body["seed"] for call in server.calls}) == 3
+
+
 # Answers that have to be asked for again
 
 
@@ -194,6 +221,22 @@ def test_a_malformed_answer_is_shown_its_fault_once(request_for):
     assert second.texts[-2] == json.dumps(answer(1))
     assert "perception has 1 entries for 2 images" in second.texts[-1]
     assert second.image_urls == server.calls[0].image_urls
+
+
+@pytest.mark.parametrize(
+    ("faulty", "complaint"),
+    [
+        (answer(1), "1 entries for 2 images"),
+        (answer(3), "3 entries for 2 images"),
+        ({**answer(), "perception": ["A cup.", " "]}, "blank"),
+        ({**answer(), "reasoning": ""}, "blank"),
+        (answer(text="\n"), "blank"),
+    ],
+)
+def test_an_answer_is_whole_or_malformed(request_for, faulty, complaint):
+    [result], _ = teach(lambda call: say_json(faulty), request_for(), max_repairs=0)
+    assert result.reason == "malformed"
+    assert complaint in result.detail
 
 
 def test_tokens_of_a_second_request_count(request_for):
@@ -297,7 +340,8 @@ def test_prompts_and_schema_count_for_the_identity():
         "openai_chat_harmful.txt",
         "openai_chat_benign.txt",
         "openai_chat_hint.txt",
-        "openai_chat_repair.txt",
+        "openai_chat_critique.txt",
+        "repair.txt",
         "teacher_answer.schema.json",
     }
 

@@ -1,0 +1,222 @@
+"""Route: decide from the experts' grades, not from what the composer meant, where a row belongs.
+
+The rule is that of the MIS paper (arXiv 2501.18533), applied to what the experts agree on:
+
+    the question alone is unsafe                        train
+    the question is safe, an image alone is unsafe      easy
+    all are safe alone, and unsafe together             hard
+    nothing is unsafe                                   dropped
+
+Photographs stay in ``real``. A benign twin has to be safe together and goes where its harmful row goes. A family on
+whose grades the experts do not agree goes to people, not to a split. Rows without grades stay where the composer meant
+them to be.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from math import isclose
+from pathlib import Path
+from typing import Any, Literal
+
+from mis_dataset import policy
+from mis_dataset.agreement import Agreement, measure_agreement
+from mis_dataset.records import ORDINALS, Rejected, Scenario, Screened, Subset, Verdict
+from mis_dataset.run.shards import Item, replacing
+
+Consensus = Mapping[str, Literal["safe", "unsafe"] | None]
+"""For each target what the experts agree on, or None; empty for a row without grades."""
+
+
+@dataclass(frozen=True)
+class Routed:
+    """What became of the rows, each list in their order."""
+
+    rows: tuple[Screened, ...]
+    """With their final subsets; an image counts as harmful in itself if the experts find it unsafe alone."""
+    dropped: tuple[Item[Screened], ...]
+    """What goes to no split, and why."""
+    review: tuple[dict[str, Any], ...]
+    """The dropped rows about which people have to decide, with every expert's grades, ready for JSON."""
+    agreement: tuple[Agreement, ...]
+    """Of the experts on all rows that they graded, whatever became of those; empty unless there are two experts."""
+    graded: int
+    """How many rows have grades."""
+
+
+def route(rows: Sequence[Screened], rule: str) -> Routed:
+    """Send each row where its grades say.
+
+    Args:
+        rows: in the order in which they were composed.
+        rule: who has to agree, of the experts who could judge: ``unanimous`` (all), ``majority`` (more than half) or
+            ``weighted`` (those who weigh more than the others).
+    """
+    families: dict[str, list[Screened]] = defaultdict(list)
+    for row in rows:
+        families[row.scenario.family].append(row)
+    fates: dict[str, Screened | Rejected] = {}
+    disputed: dict[str, list[str]] = {}
+    for family in families.values():
+        found = {row.scenario.id: consensus(row, rule) for row in family}
+        if undecided := _undecided(found.values()):
+            why = Rejected("experts_disagree", f"no agreement on {', '.join(undecided)}")
+            fates |= dict.fromkeys(found, why)
+            disputed |= dict.fromkeys(found, undecided)
+        else:
+            fates |= _fates(family, found)
+    in_order = [(row, fates[row.scenario.id]) for row in rows]
+    return Routed(
+        rows=tuple(fate for _, fate in in_order if isinstance(fate, Screened)),
+        dropped=tuple(Item(row.scenario.id, fate) for row, fate in in_order if isinstance(fate, Rejected)),
+        review=tuple(_review_entry(row, disputed[row.scenario.id]) for row in rows if row.scenario.id in disputed),
+        agreement=_agreement(rows),
+        graded=sum(bool(_experts(row)) for row in rows),
+    )
+
+
+def consensus(row: Screened, rule: str) -> Consensus:
+    """What the experts agree on, by the rule of `route`; None on a tie, or where none of them could judge."""
+    experts = _experts(row)
+    return {target: _winner(_votes(experts, target), rule) for target in _targets(row.scenario)} if experts else {}
+
+
+def _winner(votes: Sequence[tuple[str, float]], rule: str) -> Literal["safe", "unsafe"] | None:
+    safe, unsafe = (
+        sum(weight if rule == "weighted" else 1.0 for verdict, weight in votes if verdict == side)
+        for side in ("safe", "unsafe")
+    )
+    # Weights such as 0.1 + 0.2 and 0.3 are a tie, too.
+    if isclose(safe, unsafe) or (rule == "unanimous" and safe and unsafe):
+        return None
+    return "safe" if safe > unsafe else "unsafe"
+
+
+def _fates(family: Sequence[Screened], found: Mapping[str, Consensus]) -> dict[str, Screened | Rejected]:
+    """What becomes of each row of a family whose experts agree."""
+    head = min(family, key=lambda row: row.scenario.intent == "benign")
+    subset = _subset(head.scenario, found[head.scenario.id])
+
+    def fate(row: Screened) -> Screened | Rejected:
+        scenario, grades = row.scenario, found[row.scenario.id]
+        if isinstance(subset, Rejected):
+            lost = Rejected("twin_missing", f"its harmful twin {scenario.twin_id} was not accepted")
+            return subset if row is head else lost
+        if scenario.intent == "benign" and (fault := _unfit(grades, subset)):
+            return Rejected("twin_not_benign", fault)
+        return _moved(row, subset, grades)
+
+    return {row.scenario.id: fate(row) for row in family}
+
+
+def _subset(scenario: Scenario, grades: Consensus) -> Subset | Rejected:
+    """Where a harmful row belongs; a twin whose harmful row is gone is left to the split as it is."""
+    if not grades or scenario.intent == "benign":
+        return scenario.subset
+    if "unsafe" not in grades.values():
+        return Rejected("not_harmful", "the experts find it safe, alone and together")
+    if scenario.subset == "real":
+        return "real"
+    if grades["question"] == "unsafe":
+        return "train"
+    if words := policy.intent_words(scenario.question):
+        return Rejected("intent_in_words", f"the experts find the words safe, but they say {', '.join(words)}")
+    return "easy" if _unsafe_alone(grades) else "hard"
+
+
+def _unfit(grades: Consensus, subset: Subset) -> str:
+    """Why a row is no benign twin in this subset; empty if it is one."""
+    if grades.get("together") == "unsafe":
+        return "the experts find it unsafe"
+    if subset == "hard" and _unsafe_alone(grades):
+        return "in hard, no image may be unsafe alone"
+    return ""
+
+
+def _moved(row: Screened, subset: Subset, grades: Consensus) -> Screened:
+    images = tuple(
+        replace(image, harmful=grades[target] == "unsafe") if grades else image
+        for image, target in zip(row.scenario.images, _image_targets(row.scenario), strict=True)
+    )
+    return replace(row, scenario=replace(row.scenario, subset=subset, images=images))
+
+
+def _review_entry(row: Screened, undecided: Sequence[str]) -> dict[str, Any]:
+    scenario = row.scenario
+    return {
+        "id": scenario.id,
+        "family": scenario.family,
+        "intent": scenario.intent,
+        "subset": scenario.subset,
+        "sub_category": scenario.sub_category,
+        "question": scenario.question,
+        "objects": [image.object for image in scenario.images],
+        "images": [picture.path for picture in row.pictures],
+        "undecided": list(undecided),
+        "experts": [
+            {"judge": expert.judge, "weight": expert.weight, "grades": [asdict(grade) for grade in expert.grades]}
+            for expert in _experts(row)
+        ],
+    }
+
+
+def _agreement(rows: Iterable[Screened]) -> tuple[Agreement, ...]:
+    """Per kind of target; twins and families share questions and pictures, and what is the same counts once."""
+    graded: dict[str, dict[object, list[str]]] = {"question": {}, "image": {}, "together": {}}
+    raters = 0
+    for row in rows:
+        if experts := _experts(row):
+            raters = max(raters, len(experts))
+            images = tuple(picture.sha256 for picture in row.pictures)
+            question = row.scenario.question
+            keys = [("question", question), *(("image", image) for image in images), ("together", (question, images))]
+            for target, (kind, key) in zip(_targets(row.scenario), keys, strict=True):
+                graded[kind].setdefault(key, [verdict for verdict, _ in _votes(experts, target)])
+    if raters < 2:
+        return ()
+    return tuple(measure_agreement(kind, list(items.values()), raters) for kind, items in graded.items())
+
+
+def _experts(row: Screened) -> list[Verdict]:
+    return [verdict for verdict in row.verdicts if verdict.grades]
+
+
+def _votes(experts: Iterable[Verdict], target: str) -> list[tuple[str, float]]:
+    """Verdict and weight of each expert who could judge a target."""
+    return [
+        (grade.verdict, expert.weight)
+        for expert in experts
+        for grade in expert.grades
+        if grade.target == target and grade.verdict != "cannot_judge"
+    ]
+
+
+def _undecided(found: Iterable[Consensus]) -> list[str]:
+    """The targets without agreement in any row of a family, each once."""
+    return list(dict.fromkeys(target for grades in found for target, winner in grades.items() if winner is None))
+
+
+def _unsafe_alone(grades: Consensus) -> bool:
+    return any(winner == "unsafe" for target, winner in grades.items() if target.endswith("image"))
+
+
+def _targets(scenario: Scenario) -> list[str]:
+    return ["question", *_image_targets(scenario), "together"]
+
+
+def _image_targets(scenario: Scenario) -> list[str]:
+    return [f"{ordinal} image" for ordinal in ORDINALS[: len(scenario.images)]]
+
+
+def write_review(routed: Routed, path: Path) -> Path:
+    """Write the review queue as JSON lines; without any the file is empty, whatever it held before.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text("".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in routed.review), "utf-8")
+    return path

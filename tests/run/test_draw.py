@@ -1,0 +1,240 @@
+"""Drawing until it is right: redraws of blank images, refinements of images that miss their object."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from scenarios import scenario
+
+from mis_dataset.check import Checked, CheckOrder
+from mis_dataset.records import Attempt, Failed, ImageSpec, Picture, Rejected, Rendered
+from mis_dataset.render import Drawing, DrawOrder
+from mis_dataset.run.draw import Artist, Slot
+from mis_dataset.run.images import ImageStore
+from mis_dataset.run.stages import render_scenarios
+
+SLOT: Slot = ("mis-1", 0, "a key")
+KEY = ImageSpec("a key", "a photo of a key", harmful=False)
+SHOWN = Checked(shows=True, detail="A key.")
+MISSED = Checked(shows=False, detail="A lock.", better_prompt="a large brass key")
+
+Look = Checked | Rejected | Failed
+
+
+@dataclass
+class Painter:
+    """One colour per seed; blank in the rounds that it is told, counted per object."""
+
+    blank: tuple[int, ...] = ()
+    seen: list[DrawOrder] = field(default_factory=list)
+
+    def render(self, orders: Sequence[DrawOrder]) -> Iterator[Drawing | Rejected]:
+        for order in orders:
+            earlier = sum(known.object == order.object for known in self.seen)
+            self.seen.append(order)
+            if earlier in self.blank:
+                yield Rejected("blank", "all white")
+            else:
+                colour = tuple(order.seed.to_bytes(8, "big")[:3])
+                yield Drawing(Image.new("RGB", (8, 8), colour), model="painter", revision="1")
+
+
+@dataclass
+class Critic:
+    """Says of each object, one look after another, what it is told; the last word stays."""
+
+    says: Callable[[CheckOrder], Sequence[Look]]
+    seen: list[CheckOrder] = field(default_factory=list)
+    rounds: int = 0
+
+    def check(self, orders: Sequence[CheckOrder]) -> Iterator[Look]:
+        self.rounds += 1
+        for order in orders:
+            assert order.image.is_file()
+            earlier = sum(known.object == order.object for known in self.seen)
+            self.seen.append(order)
+            words = self.says(order)
+            yield words[min(earlier, len(words) - 1)]
+
+
+@dataclass
+class Studio:
+    """A painter and a critic at work in a folder of their own."""
+
+    root: Path
+    painter: Painter
+    critic: Critic | None
+
+    def artist(self, redraws: int = 2, refinements: int = 1, seed: int = 7) -> Artist:
+        return Artist(self.painter, ImageStore(self.root), seed, redraws, self.critic, refinements)
+
+    def draw(self, **limits: int) -> Picture | Rejected | Failed:
+        """What becomes of the key."""
+        return self.artist(**limits).draw({SLOT: KEY}, lambda _: None)[SLOT]
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Callable[..., Studio]:
+    def make(*words: Look, blank: tuple[int, ...] = ()) -> Studio:
+        return Studio(tmp_path / "images", Painter(blank), Critic(lambda order: words) if words else None)
+
+    return make
+
+
+def attempts(picture: Picture | Rejected | Failed) -> tuple[Attempt, ...]:
+    assert isinstance(picture, Picture)
+    return picture.attempts
+
+
+# A picture that shows its object
+
+
+def test_without_a_checker_the_first_picture_is_kept_and_has_no_history(studio):
+    picture = studio().draw()
+    assert (picture.attempt, picture.attempts) == (0, ())
+
+
+def test_a_picture_that_shows_its_object_is_kept_with_what_the_checker_saw(studio):
+    picture = studio(SHOWN).draw()
+    assert picture.attempt == 0
+    assert picture.attempts == (Attempt(KEY.prompt, picture.seed, "kept", "A key.", picture.sha256),)
+
+
+def test_the_checker_is_given_the_object_its_prompt_and_its_image_alone(studio):
+    work = studio(SHOWN)
+    picture = work.draw()
+    assert work.critic.seen == [CheckOrder("a key", KEY.prompt, work.root / picture.path)]
+
+
+# A picture that does not
+
+
+def test_a_missed_object_is_drawn_again_from_the_better_prompt(studio):
+    work = studio(MISSED, SHOWN)
+    picture = work.draw()
+    assert [order.prompt for order in work.painter.seen] == [KEY.prompt, "a large brass key"]
+    assert [order.prompt for order in work.critic.seen] == [KEY.prompt, "a large brass key"]
+    assert (picture.prompt, picture.attempt) == ("a large brass key", 1)
+
+
+def test_every_attempt_is_recorded_with_its_prompt_seed_verdict_and_image(studio):
+    work = studio(MISSED, SHOWN)
+    first, last = attempts(work.draw())
+    assert (first.outcome, last.outcome) == ("not_shown", "kept")
+    assert (first.prompt, last.prompt) == (KEY.prompt, "a large brass key")
+    assert (first.detail, last.detail) == ("A lock.", "A key.")
+    assert [first.seed, last.seed] == [order.seed for order in work.painter.seen]
+    # The picture that was turned down can still be looked at.
+    store = ImageStore(work.root)
+    assert all(store.is_intact(store.path_of(attempt.sha256), attempt.sha256) for attempt in (first, last))
+
+
+def test_each_attempt_has_a_seed_of_its_own(studio):
+    work = studio(replace(MISSED, better_prompt=""), MISSED, SHOWN)
+    work.draw(refinements=2)
+    assert len({order.seed for order in work.painter.seen}) == 3
+
+
+def test_without_a_better_prompt_the_same_is_drawn_from_another_seed(studio):
+    work = studio(replace(MISSED, better_prompt=""), SHOWN)
+    work.draw()
+    assert [order.prompt for order in work.painter.seen] == [KEY.prompt] * 2
+
+
+def test_a_better_prompt_stays_until_there_is_a_better_one(studio):
+    work = studio(MISSED, replace(MISSED, better_prompt=""), SHOWN)
+    work.draw(refinements=2)
+    assert [order.prompt for order in work.painter.seen] == [KEY.prompt, "a large brass key", "a large brass key"]
+
+
+@pytest.mark.parametrize("refinements", [0, 1, 3])
+def test_a_picture_that_never_shows_its_object_is_rejected(studio, refinements):
+    work = studio(MISSED)
+    assert work.draw(refinements=refinements) == Rejected("not_shown", "A lock.")
+    assert len(work.painter.seen) == len(work.critic.seen) == refinements + 1
+
+
+# Two budgets
+
+
+def test_blank_pictures_are_not_shown_to_the_checker(studio):
+    work = studio(SHOWN, blank=(0, 1))
+    assert [attempt.outcome for attempt in attempts(work.draw())] == ["blank", "blank", "kept"]
+    assert len(work.critic.seen) == 1
+
+
+# Each budget is used up to its end, in whatever order the two kinds of trouble come.
+@pytest.mark.parametrize("blank", [(0, 2), (1, 2), (0, 1), (2, 3)])
+def test_redraws_and_refinements_do_not_eat_each_other_up(studio, blank):
+    work = studio(MISSED, MISSED, SHOWN, blank=blank)
+    picture = work.draw(redraws=2, refinements=2)
+    assert picture.attempt == 4
+    outcomes = [attempt.outcome for attempt in attempts(picture)]
+    assert sorted(outcomes[:-1]) == ["blank", "blank", "not_shown", "not_shown"]
+
+
+def test_a_refined_picture_that_stays_blank_is_rejected_as_blank(studio):
+    work = studio(MISSED, blank=(1, 2, 3))
+    assert work.draw(redraws=1, refinements=5) == Rejected("blank", "all white")
+    assert len(work.painter.seen) == 3
+
+
+# A checker that cannot check
+
+
+@pytest.mark.parametrize("trouble", [Rejected("malformed", "no JSON"), Failed("timed_out", "late")])
+def test_a_picture_that_cannot_be_checked_fails_and_is_not_drawn_again(studio, trouble):
+    work = studio(trouble)
+    assert work.draw(refinements=3) == Failed(f"check_{trouble.reason}", trouble.detail)
+    assert len(work.painter.seen) == 1
+
+
+def test_a_refined_picture_that_cannot_be_checked_fails(studio):
+    assert studio(MISSED, Rejected("refused", "no")).draw() == Failed("check_refused", "no")
+
+
+# Several pictures
+
+
+def drawn(work: Studio, **limits: int) -> list[Rendered | Rejected | Failed]:
+    """What becomes of a scenario with a key and a door, and of its twin with a key and a loaf."""
+    harmful = scenario()
+    loaf = replace(harmful.images[1], object="a loaf")
+    twin = replace(harmful, id="mis-twin", intent="benign", images=(harmful.images[0], loaf))
+    return [item.outcome for item in render_scenarios(work.artist(**limits), [harmful, twin], lambda _: None)]
+
+
+def test_twins_share_a_refined_picture(tmp_path):
+    work = Studio(tmp_path, Painter(), Critic(lambda order: [MISSED, SHOWN] if order.object == "a key" else [SHOWN]))
+    harmful, benign = drawn(work)
+    assert harmful.pictures[0] == benign.pictures[0]
+    assert [picture.attempt for picture in (*harmful.pictures, *benign.pictures)] == [1, 0, 1, 0]
+    # Three pictures, and the key once more; asked about in two rounds, not one by one.
+    assert (len(work.painter.seen), len(work.critic.seen), work.critic.rounds) == (4, 4, 2)
+
+
+def test_a_shared_picture_that_never_shows_its_object_rejects_both_twins(tmp_path):
+    work = Studio(tmp_path, Painter(), Critic(lambda order: [MISSED] if order.object == "a key" else [SHOWN]))
+    assert drawn(work) == [Rejected("not_shown", "first image (a key): A lock.")] * 2
+
+
+def test_a_twins_own_trouble_leaves_the_other_alone(tmp_path):
+    work = Studio(tmp_path, Painter(), Critic(lambda order: [MISSED] if order.object == "a loaf" else [SHOWN]))
+    harmful, benign = drawn(work)
+    assert isinstance(harmful, Rendered)
+    assert benign == Rejected("not_shown", "second image (a loaf): A lock.")
+
+
+def test_a_picture_does_not_depend_on_the_trouble_of_others(tmp_path):
+    calm = Studio(tmp_path, Painter(), Critic(lambda order: [SHOWN]))
+    troubled = Studio(
+        tmp_path, Painter(), Critic(lambda order: [MISSED, SHOWN] if order.object == "a key" else [SHOWN])
+    )
+    assert drawn(calm)[0].pictures[1] == drawn(troubled)[0].pictures[1]
+
+
+def test_the_recipes_seed_counts(studio):
+    one, other = studio(SHOWN).draw(seed=1), studio(SHOWN).draw(seed=2)
+    assert one.seed != other.seed

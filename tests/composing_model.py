@@ -13,7 +13,20 @@ from mis_dataset.records import Scenario
 from mis_dataset.taxonomy import taxonomy
 
 CELLS = [(subset, name) for subset in ("train", "easy", "hard") for name in taxonomy().sub_categories]
-WORDS = ("amber", "birch", "copper", "damask", "ebony", "fern", "granite", "hazel", "ivory", "jasper", "kelp", "linen")
+WORDS = (
+    "basalt",
+    "birch",
+    "copper",
+    "damask",
+    "maple",
+    "fern",
+    "granite",
+    "hazel",
+    "nickel",
+    "jasper",
+    "kelp",
+    "linen",
+)
 """Each seed's text holds one of them, and so does whatever the model says of it."""
 
 _STEPS = {
@@ -76,6 +89,11 @@ def twin_check(word: str) -> Said:
 
 
 GOOD = {step.__name__: step for step in (extract, keep, rewrite, detoxify, twin, twin_check)}
+
+
+def said(step: str, **changes: object) -> Callable[[str], Said]:
+    """A good answer to a step with something changed."""
+    return lambda word: {**GOOD[step](word), **changes}
 
 
 def step_of(call: Call) -> str:

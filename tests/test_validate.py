@@ -1,5 +1,6 @@
 """Every kind of damage is found, named with its row or file, and listed with all others."""
 
+import hashlib
 import json
 import shutil
 
@@ -8,7 +9,7 @@ import pytest
 from samples import STAGES, sample_dataset
 
 from mis_dataset.errors import DatasetError
-from mis_dataset.validate import MAX_SHOWN, validate, validate_or_raise
+from mis_dataset.validate import validate, validate_or_raise
 
 TRAIN = "data/train-00000-of-00001.parquet"
 HARD = "data/test-hard-00000-of-00001.parquet"
@@ -116,10 +117,41 @@ def test_all_problems_are_raised_together(copy):
     assert "3 problems" in str(caught.value)
 
 
-def test_a_long_list_is_cut_and_counted(copy):
-    for number in range(MAX_SHOWN + 7):
+def test_every_problem_is_listed(copy):
+    for number in range(120):
         (copy / f"note-{number}.txt").touch()
     with pytest.raises(DatasetError) as caught:
         validate_or_raise(copy)
-    assert len(caught.value.problems) == MAX_SHOWN + 1
-    assert caught.value.problems[-1] == "and 7 more"
+    assert len(caught.value.problems) == 120
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("in 1 of 6 cells", "in 2 of 6 cells"), ("| hard | test |", "| hard | test  |"), ("22 rows with", "23 rows with")],
+    ids=["quotas", "table", "count"],
+)
+def test_every_number_and_word_of_the_card_is_compared_with_the_data(copy, old, new):
+    card = copy / "README.md"
+    text = card.read_text()
+    assert old in text
+    card.write_text(text.replace(old, new, 1))
+    _sign(copy)
+    (problem,) = validate(copy)
+    assert problem.where == "README.md"
+    assert "but should be" in problem.message
+
+
+def test_a_forged_funnel_shows_in_the_card(copy):
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["funnel"][0]["count"] += 1
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    assert [problem.where for problem in validate(copy)] == ["README.md"]
+
+
+def _sign(directory):
+    """Make the manifest agree with the files, as a forger would."""
+    manifest = json.loads((directory / "manifest.json").read_text())
+    for path, facts in manifest["files"].items():
+        data = (directory / path).read_bytes()
+        facts |= {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    (directory / "manifest.json").write_text(json.dumps(manifest))

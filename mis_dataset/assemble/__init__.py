@@ -50,11 +50,13 @@ def assemble(rows: Sequence[Screened], facts: BuildFacts, images: Path, out: Pat
         _write_provenance(rows, facts, folder)
         paths = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.parquet"))
         files = [measure(folder, path) for path in paths]
-        counts = count(rows)
+        # In the order in which a reader finds them, so that the card can be checked against the files alone.
+        ordered = sorted(rows, key=lambda row: SUBSETS.index(row.scenario.subset))
+        counts = count(ordered)
         draw_composition(counts, folder / layout.COMPOSITION)
         draw_preview(rows, store, folder / layout.PREVIEW)
         (folder / layout.RECIPE).write_text(facts.recipe_text, encoding="utf-8")
-        (folder / layout.CARD).write_text(render_card(rows, counts, facts, files), encoding="utf-8")
+        (folder / layout.CARD).write_text(render_card(ordered, counts, facts, files), encoding="utf-8")
         write_manifest(folder, rows, facts, {file.path: file.rows for file in files})
 
 

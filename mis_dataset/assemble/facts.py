@@ -49,8 +49,6 @@ class BuildFacts:
     agreement: tuple[Agreement, ...] = ()
     """Of the experts by whose grades rows were routed; empty unless there are two."""
     card: CardSpec = field(default_factory=CardSpec)
-    gated: bool = True
-    """Whether readers on the Hub must agree to terms before they get the data."""
 
     @property
     def shortfalls(self) -> list[Quota]:

@@ -34,7 +34,7 @@ def write_manifest(directory: Path, rows: Sequence[Screened], facts: BuildFacts,
         "rows": {side: sides[side] for side in ("train", "test")},
         "subsets": {subset: subsets[subset] for subset in SUBSETS},
         "twins": sum(row.scenario.twin_id is not None for row in rows) // 2,
-        "shortfalls": [asdict(quota) for quota in facts.shortfalls],
+        "quotas": [asdict(quota) for quota in facts.quotas],
         "funnel": [asdict(step) for step in facts.funnel],
         "agreement": [asdict(agreement) for agreement in facts.agreement],
         "files": {

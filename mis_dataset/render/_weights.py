@@ -68,7 +68,9 @@ def folder_digest(folder: Path) -> str:
     """
     files = [folder / INDEX, *(file for path in _component_folders(folder) for file in _files(path))]
     try:
-        return stable_digest(*(part for file in files for part in (file.relative_to(folder).as_posix(), _sample(file))))
+        return stable_digest(
+            *(part for file in files for part in (file.relative_to(folder).as_posix(), sampled_digest(file)))
+        )
     except OSError as error:
         raise RenderError(f"cannot read {error.filename}, a part of the model: {error.strerror}") from error
 
@@ -87,7 +89,8 @@ def _files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.rglob("*") if file.is_file())
 
 
-def _sample(file: Path) -> str:
+def sampled_digest(file: Path) -> str:
+    """A digest of a file: whole if it is small, else of its size and samples all over it."""
     size = file.stat().st_size
     digest = hashlib.sha256(str(size).encode())
     with file.open("rb") as stream:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tomllib
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
@@ -10,18 +11,19 @@ from typing import Any
 
 import pyarrow as pa
 
-from mis_dataset.assemble.card import data_metadata, read_metadata
-from mis_dataset.assemble.layout import CARD, MANIFEST, data_stem
+from mis_dataset import __version__
+from mis_dataset.assemble.card import data_metadata, read_metadata, render_card
+from mis_dataset.assemble.counts import count
+from mis_dataset.assemble.layout import CARD, MANIFEST, RECIPE, data_stem
 from mis_dataset.assemble.manifest import file_facts, read_manifest
 from mis_dataset.assemble.parquet import FileSize, read_groups
+from mis_dataset.assemble.readback import read_facts, read_rows
 from mis_dataset.errors import DatasetError
 from mis_dataset.records import SUBSETS, side_of
 from mis_dataset.schema import arrow_schema
 from mis_dataset.validate.rows import Problem, RowChecker
 
 __all__ = ["Problem", "validate", "validate_or_raise"]
-
-MAX_SHOWN = 50
 
 
 def validate(directory: Path) -> list[Problem]:
@@ -33,27 +35,29 @@ def validate(directory: Path) -> list[Problem]:
         manifest = read_manifest(directory)
     except DatasetError as error:
         return [Problem(MANIFEST, problem) for problem in error.problems]
-    return list(_problems(directory, manifest))
+    sizes: dict[str, FileSize] = {}
+    problems = list(_problems(directory, manifest, sizes))
+    if all(problem.where in (CARD, MANIFEST) for problem in problems):
+        # Rows that are wrong would only make the card look wrong as well.
+        problems += _card_text(directory, manifest, list(sizes.values()))
+    return problems
 
 
 def validate_or_raise(directory: Path) -> None:
     """Raise if anything is wrong.
 
     Raises:
-        DatasetError: lists the first problems and counts the rest.
+        DatasetError: lists every problem.
     """
-    problems = [str(problem) for problem in validate(directory)]
-    if not problems:
-        return
-    more = [f"and {len(problems) - MAX_SHOWN} more"] if len(problems) > MAX_SHOWN else []
-    number = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-    raise DatasetError(f"{directory} is not a valid dataset, it has {number}:", problems[:MAX_SHOWN] + more)
+    if problems := [str(problem) for problem in validate(directory)]:
+        number = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        raise DatasetError(f"{directory} is not a valid dataset, it has {number}:", problems)
 
 
-def _problems(directory: Path, manifest: Mapping[str, Any]) -> Iterator[Problem]:
+def _problems(directory: Path, manifest: Mapping[str, Any], sizes: dict[str, FileSize]) -> Iterator[Problem]:
+    """All problems but those of the card's text; fills in the ``sizes`` of the Parquet files."""
     yield from _files(directory, manifest)
     checker = RowChecker()
-    sizes: dict[str, FileSize] = {}
     unreadable = []
     # Provenance first: rows are compared with it as they pass.
     parquet = [path for path in manifest["files"] if path.endswith(".parquet") and (directory / path).is_file()]
@@ -113,6 +117,25 @@ def _card(directory: Path, sizes: list[FileSize]) -> Iterator[Problem]:
     for key, true in data_metadata(sizes).items():
         if metadata.get(key) != true:
             yield Problem(CARD, f"{key} in the YAML is not true to the data: {_difference(metadata.get(key), true)}")
+
+
+def _card_text(directory: Path, manifest: Mapping[str, Any], sizes: list[FileSize]) -> Iterator[Problem]:
+    """Write the card anew from the files and compare; only the package that wrote it can."""
+    if manifest["version"] != __version__:
+        return
+    try:
+        rows, facts = read_rows(directory, manifest["files"]), read_facts(directory, manifest)
+        true = render_card(rows, count(rows), facts, sizes).splitlines()
+        found = (directory / CARD).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return  # reported as missing
+    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        yield Problem(RECIPE, f"the card cannot be made from the recipe and the rows: {error!r}")
+        return
+    for number, (line, other) in enumerate(itertools.zip_longest(found, true, fillvalue=""), 1):
+        if line != other:
+            yield Problem(CARD, f"line {number} is {line!r}, but should be {other!r}")
+            return  # whatever follows may only have moved
 
 
 def _difference(found: Any, true: Any, path: str = "") -> str:

@@ -111,7 +111,8 @@ class Recipe:
     def canonical(self) -> str:
         """The recipe as TOML with every value spelt out, without comments and whatever changes no output.
 
-        This is what a dataset carries; building it again gives the same bytes.
+        This is what a dataset carries; building it again gives the same bytes. Servers' addresses are left out with
+        the tuning knobs: whoever builds it again names their own.
         """
         quotas: dict[str, dict[str, int]] = {}
         for (subset, sub_category), rows in self.quotas.items():

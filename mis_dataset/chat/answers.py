@@ -1,7 +1,7 @@
 """Answers kept as they came, before anybody parses them: what a server was paid for once is never asked for again.
 
 One SQLite file, so that a killed process loses at most the requests that were in flight. The key of an answer is
-everything that was asked: server, model, messages with their images, schema, sampling settings.
+everything that was asked: model and revision, messages with their images, schema, sampling settings.
 """
 
 from __future__ import annotations

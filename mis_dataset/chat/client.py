@@ -105,7 +105,6 @@ class Chat:
         """
         settings = self._settings
         key = request_key(
-            server=settings.base_url,
             model=settings.model,
             revision=settings.revision,
             temperature=settings.temperature,

@@ -30,8 +30,11 @@ class ChatSettings:
     extra: ClassVar[str] = "openai"
     imports: ClassVar[tuple[str, ...]] = ("openai",)
 
+    # Where a model is served changes nothing about its answers; a host's name has no place in a published recipe.
     base_url: str = option(
-        doc="The server's address, usually ending in /v1, without any key.", pattern=r"^https?://[^\s/@?]+(/[^\s?]*)?$"
+        doc="The server's address, usually ending in /v1, without any key.",
+        tuning=True,
+        pattern=r"^https?://[^\s/@?]+(/[^\s?]*)?$",
     )
     model: str = option(doc="The model's name on that server.", minLength=1)
     revision: str = option("", "The model's revision; recorded where the server gives no system_fingerprint.")

@@ -174,7 +174,8 @@ def test_nothing_is_asked_twice(tmp_path):
             whole = list(composer(server, seeds).compose(brief))
             asked = len(server.calls)
             assert list(composer(server, seeds).compose(brief)) == whole
-            assert len(server.calls) == asked == 36
+            # Nine of 36 questions were answered before the first server went away; another one is not asked again.
+            assert len(server.calls) == asked == 27
 
 
 def test_a_walk_that_is_left_asks_no_more(tmp_path):

@@ -43,6 +43,17 @@ def reporting(*, quiet: bool) -> Iterator[Reporter]:
         yield PlainReporter(screen)
 
 
+@contextmanager
+def busy(message: str, *, quiet: bool) -> Iterator[None]:
+    """A spinner on a terminal while something without parts goes on; nothing elsewhere."""
+    screen = Console(stderr=True, highlight=False)
+    if quiet or not screen.is_terminal:
+        yield
+    else:
+        with screen.status(message):
+            yield
+
+
 def table(title: str, columns: list[str], rows: list[list[Any]]) -> str:
     """A plain table whose number columns are right-aligned, for people and for pipes alike."""
     cells = [columns, *[[str(cell) for cell in row] for row in rows]]

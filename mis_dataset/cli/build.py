@@ -46,6 +46,9 @@ def build(recipe: Path, out: Path, work: Path | None, to: str, limit: int | None
     with reporting(quiet=quiet) as reporter:
         report = run_build(loaded, out, work, to=to, reporter=reporter)
     show = console(quiet=quiet)
+    if not report.funnel:
+        show.print(f"{report.out} is complete already", markup=False)
+        return
     show.print(summary(report), markup=False)
     seconds = f"{time.monotonic() - begun:.1f} s"
     show.print(f"{report.out} is ready ({seconds})" if report.out else f"stopped after {to} ({seconds})", markup=False)

@@ -7,14 +7,15 @@ from pathlib import Path
 import click
 
 from mis_dataset.assemble.folder import held_fingerprint
-from mis_dataset.cli._console import console, default_work, table, work_option
+from mis_dataset.cli._console import console, default_work, quiet_option, table, work_option
 from mis_dataset.run.state import BuildState, stage_status
 
 
 @click.command(epilog="\b\nExample:\n  mis status build/mis")
 @click.argument("directory", type=click.Path(path_type=Path))
 @work_option
-def status(directory: Path, work: Path | None) -> None:
+@quiet_option
+def status(directory: Path, work: Path | None, quiet: bool) -> None:
     """Say how far the build into DIRECTORY is."""
     folder = default_work(directory, work)
     state = BuildState.load(folder, directory)
@@ -22,7 +23,7 @@ def status(directory: Path, work: Path | None) -> None:
         [stage.name, stage.done, stage.total if stage.total is not None else "?", stage.items, stage.rejected]
         for stage in stage_status(folder, state)
     ]
-    show = console()
+    show = console(quiet=quiet)
     show.print(f"recipe {state.recipe}, work in {folder}", markup=False)
     show.print(table("Shards", ["stage", "done", "of", "accepted", "not accepted"], rows), markup=False)
     held = held_fingerprint(directory)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mis_dataset.cli._console import console, quiet_option
+from mis_dataset.cli._console import busy, console, quiet_option
 
 
 @click.command(epilog="\b\nExample:\n  mis validate build/mis")
@@ -19,5 +19,6 @@ def validate(directory: Path, quiet: bool) -> None:
     """
     from mis_dataset.validate import validate_or_raise
 
-    validate_or_raise(directory)
+    with busy(f"checking {directory}", quiet=quiet):
+        validate_or_raise(directory)
     console(quiet=quiet).print(f"{directory} is valid", markup=False)

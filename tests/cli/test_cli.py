@@ -71,6 +71,19 @@ def test_build_validate_and_status_agree(mis, recipe: Path, tmp_path: Path):
 
 def test_quiet_prints_nothing(mis, recipe: Path, tmp_path: Path):
     assert mis("build", recipe, "--out", tmp_path / "mis", "--quiet") == (0, "", "")
+    assert mis("validate", tmp_path / "mis", "--quiet") == (0, "", "")
+    assert mis("status", tmp_path / "mis", "--quiet") == (0, "", "")
+
+
+@pytest.mark.parametrize("name", sorted(cli.commands))
+def test_every_command_can_be_quiet(name: str):
+    assert "--quiet" in {flag for option in cli.commands[name].params for flag in option.opts}
+
+
+def test_a_complete_dataset_is_said_to_be_so(mis, recipe: Path, tmp_path: Path):
+    mis("build", recipe, "--out", tmp_path / "mis")
+    code, out, _ = mis("build", recipe, "--out", tmp_path / "mis")
+    assert (code, out) == (0, f"{tmp_path / 'mis'} is complete already\n")
 
 
 def test_a_dry_run_changes_nothing(mis, recipe: Path, tmp_path: Path):

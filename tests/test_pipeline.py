@@ -1,6 +1,7 @@
 """The whole flow: same recipe, same bytes, whatever happens on the way."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -144,6 +145,45 @@ def test_a_change_downstream_keeps_the_work_upstream(tmp_path: Path):
     notes = Notes()
     build(changed, tmp_path / "other", tmp_path / "work", reporter=notes)
     assert set(notes.advanced) == {"screen"}
+
+
+def test_a_complete_dataset_needs_no_work_folder(tmp_path: Path):
+    rebuilt(tmp_path)
+    shutil.rmtree(tmp_path / "work")
+    _, notes = rebuilt(tmp_path)
+    assert notes.advanced == []
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_damaged_dataset_is_assembled_again_and_said(tmp_path: Path, reference: dict[str, bytes]):
+    rebuilt(tmp_path)
+    (tmp_path / "mis" / "data" / "train-00000-of-00001.parquet").write_bytes(b"cut short")
+    found, notes = rebuilt(tmp_path)
+    assert found == reference
+    assert any("is damaged; it is made again" in note for note in notes.notes)
+
+
+@pytest.mark.parametrize(("out", "work"), [("mis", "mis/work"), ("work", "work")], ids=["inside", "same"])
+def test_a_work_folder_within_the_dataset_is_refused_before_any_work(tmp_path: Path, out: str, work: str):
+    with pytest.raises(OutputError, match="which has to hold the dataset alone"):
+        build(tiny(tmp_path), tmp_path / out, tmp_path / work)
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.toml"]
+
+
+def test_a_dataset_without_rows_is_not_published(tmp_path: Path):
+    with pytest.raises(MisError, match=r"no row is left to publish: screen bare_refusal \d+"):
+        rebuilt(tmp_path, tiny_text(screen="min_answer_words = 500"))
+    assert not (tmp_path / "mis").exists()
+
+
+@pytest.mark.parametrize("plan", ["", "[1]", '{"shards": "many"}', '{"shards": 99}'])
+def test_a_damaged_plan_is_made_again_and_said(tmp_path: Path, reference: dict[str, bytes], plan: str):
+    build(tiny(tmp_path), tmp_path / "mis", tmp_path / "work", to="screen")
+    (file,) = (tmp_path / "work").glob("compose-*/plan.json")
+    file.write_text(plan)
+    found, notes = rebuilt(tmp_path)
+    assert found == reference
+    assert any("composing again" in note for note in notes.notes)
 
 
 def test_a_directory_with_another_dataset_is_not_touched(tmp_path: Path):

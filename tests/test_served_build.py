@@ -72,6 +72,22 @@ def test_a_server_that_goes_away_costs_nothing_twice(tmp_path: Path):
     assert contents(tmp_path / "again") == contents(tmp_path / "mis")
 
 
+def test_rows_that_failed_are_tried_again_and_only_those(tmp_path: Path):
+    def script(call: Call) -> Reply:
+        return fail(503) if call.number % 5 == 4 and not recovered else teacher_says(call)
+
+    recovered = False
+    with ChatServer(script) as server:
+        recipe = tiny(tmp_path, served(server))
+        first = build(recipe, tmp_path / "mis", tmp_path / "work", to="teach")
+        failed = sum(step.count for step in first.funnel if step.outcome == "failed")
+        assert failed > 2
+        asked, recovered = len(server.calls), True
+        second = build(recipe, tmp_path / "mis", tmp_path / "work", to="teach")
+        assert [step.outcome for step in second.funnel if step.stage == "teach"] == ["accepted"]
+        assert len(server.calls) == asked + failed
+
+
 def test_a_changed_shard_size_asks_nothing_again(tmp_path: Path):
     with ChatServer(teacher_says) as server:
         text = served(server)

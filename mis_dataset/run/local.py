@@ -83,18 +83,16 @@ class LocalExecutor:
         """
         store = self._store("compose", Scenario)
         plan = store.folder / "plan.json"
-        try:
-            known = json.loads(plan.read_text(encoding="utf-8"))
-            shards = Shards(store, ("",) * known["shards"])
-            count = _told(shards.outcomes())
-        except FileNotFoundError:
-            pass
-        except (ShardError, ValueError, KeyError, TypeError) as error:
-            self.reporter.note(f"composing again: {error}")
-        else:
-            self.reporter.start("compose", 1, 1)
-            self.reporter.finish("compose", count)
-            return shards
+        if plan.exists():
+            try:
+                shards = Shards(store, ("",) * json.loads(plan.read_text(encoding="utf-8"))["shards"])
+                told = _told(shards.outcomes())
+            except (ShardError, OSError, ValueError, KeyError, TypeError) as error:
+                self.reporter.note(f"composing again: {plan} and its shards are not whole ({error})")
+            else:
+                self.reporter.start("compose", 1, 1)
+                self.reporter.finish("compose", told)
+                return shards
         self.reporter.start("compose", 1, 0)
         number = 0
         while group := list(itertools.islice(families, shard_size)):

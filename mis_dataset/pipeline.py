@@ -49,7 +49,7 @@ class BuildReport:
     """What a build came to."""
 
     fingerprint: str
-    """Of the whole dataset: equal fingerprints mean equal bytes."""
+    """Of the whole dataset; with backends that always answer alike, equal fingerprints mean equal bytes."""
     funnel: tuple[FunnelStep, ...]
     split: Split | None
     """None if the build was told to stop before the split."""

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import json
-import math
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import tomli_w
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
-from jsonschema.validators import extend
 
 from mis_dataset.backends import find_backend, make_backend
 from mis_dataset.errors import BackendError, RecipeError
+from mis_dataset.mistakes import mistakes
 from mis_dataset.options import identity, options_schema
 from mis_dataset.resources import resource
 from mis_dataset.taxonomy import taxonomy
@@ -233,7 +229,7 @@ def _table_schema(properties: dict[str, Any], name: str) -> dict[str, Any]:
 def _problems(data: dict[str, Any]) -> Iterator[str]:
     """Check the recipe and, in the same go, the settings of every backend that can be found."""
     schema = recipe_schema()
-    yield from _explain(_Validator(schema).iter_errors(data), "")
+    yield from mistakes(data, schema)
     for name, stage in TABLES.items():
         for number, table in enumerate(_tables(data, name)):
             if not isinstance(table, dict) or not isinstance(table.get("backend"), str):
@@ -248,64 +244,4 @@ def _problems(data: dict[str, Any]) -> Iterator[str]:
                 yield f"{where}.backend: {table['backend']!r} cannot be configured: {error}"
                 continue
             own["properties"] |= {key: {} for key in _table_schema(schema["properties"], name)["properties"]}
-            yield from _explain(_Validator(own).iter_errors(table), where)
-
-
-def _is_integer(_: object, value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(_: object, value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-# JSON Schema takes 64.0 for an integer, and no bound stops TOML's nan; Python would stumble over both later.
-_Validator = extend(  # type: ignore[no-untyped-call]
-    Draft202012Validator,
-    type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many({"integer": _is_integer, "number": _is_number}),
-)
-
-
-def _explain(errors: Iterable[ValidationError], where: str) -> Iterator[str]:
-    for error in sorted(errors, key=lambda error: [str(part) for part in error.absolute_path]):
-        path = where
-        for part in error.absolute_path:
-            path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-        yield from _sentence(error, path)
-
-
-def _sentence(error: ValidationError, path: str) -> Iterator[str]:
-    value: Any = error.instance
-    rule: Any = error.validator_value
-    schema: Any = error.schema
-    prefix = f"{path}." if path else ""
-    match error.validator:
-        case "additionalProperties":
-            allowed = sorted(schema.get("properties", {}))
-            for key in sorted(value.keys() - set(allowed)):
-                yield f"{prefix}{key}: unknown key;{_guess(key, allowed)} allowed are {', '.join(allowed)}"
-        case "required":
-            for key in rule:
-                if key not in value and f"'{key}'" in error.message:
-                    yield f"{prefix}{key}: missing; it is required"
-        case "enum":
-            choices = [str(choice) for choice in rule]
-            yield f"{path}: {value!r} is not allowed;{_guess(value, choices)} allowed are {', '.join(choices)}"
-        case "oneOf" if isinstance(value, dict):
-            # Every quota table also fails the branch for plain numbers; only the table's own mistakes help.
-            for inner in error.context or ():
-                if inner.validator != "type" or inner.relative_path:
-                    yield from _sentence(inner, ".".join([path, *map(str, inner.relative_path)]))
-        case "oneOf":
-            yield f"{path}: {value!r} is neither a number of rows, 0 or more, nor a table of sub-categories"
-        case "type":
-            yield f"{path}: {value!r} is not of the type {rule}"
-        case "pattern":
-            yield f"{path}: {value!r} does not fit; {schema.get('description', f'it must match {rule}')}"
-        case _:
-            yield f"{path}: {error.message}"
-
-
-def _guess(value: object, choices: list[str]) -> str:
-    close = difflib.get_close_matches(str(value), choices, 1)
-    return f" did you mean {close[0]!r}?" if close else ""
+            yield from mistakes(table, own, where)

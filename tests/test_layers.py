@@ -19,6 +19,7 @@ LAYERS = [
         "policy",
         "lexicon",
         "imagehash",
+        "mistakes",
         "agreement",
     },
     {"backends"},

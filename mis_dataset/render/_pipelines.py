@@ -90,7 +90,7 @@ def load(folder: Path, *, device: str, dtype: str, variant: str | None, offload:
     remedy = (
         f"Download it again if it is incomplete or damaged, and check that diffusers {diffusers.__version__} reads it."
     )
-    with failures_told(f"cannot load {folder}", remedy):
+    with failures_told(f"cannot load {folder}", remedy), without_bars():
         pipeline = pipeline_class.from_pretrained(
             folder, dtype=getattr(torch, dtype), variant=variant, use_safetensors=True
         )
@@ -172,6 +172,21 @@ def quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.set_verbosity(level)
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Show no progress bars of the libraries: the build has its own."""
+    loggers = [require(f"{library}.utils.logging", EXTRA) for library in ("diffusers", "transformers")]
+    shown = [logger.is_progress_bar_enabled() for logger in loggers]
+    for logger in loggers:
+        logger.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for logger, was_shown in zip(loggers, shown, strict=True):
+            if was_shown:
+                logger.enable_progress_bar()
 
 
 @contextmanager

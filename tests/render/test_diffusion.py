@@ -60,6 +60,10 @@ def changed(folder: Path, copy: Path, **index: Any) -> Path:
 
 
 class TestDrawing:
+    def test_nothing_is_printed(self, tiny: Tiny, capfd: pytest.CaptureFixture[str]) -> None:
+        list(renderer(tiny("sd1")).render(ORDERS[:1]))
+        assert capfd.readouterr() == ("", "")
+
     @pytest.mark.parametrize("name", CLASSES)
     def test_an_image_depends_on_its_order_alone(self, tiny: Tiny, name: str) -> None:
         # Invariant: neither how orders are cut into calls nor which process loaded the weights changes a pixel.

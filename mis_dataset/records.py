@@ -219,6 +219,10 @@ class Rejected:
     """One sentence for a person."""
 
 
+PASSING_TROUBLE = ("rate_limited", "server_error", "timed_out", "connection_lost", "no_completion")
+"""How the reasons of failures end that another try may mend; any other failure would end the same way again."""
+
+
 @dataclass(frozen=True)
 class Failed:
     """The work on the item did not come to a result; says nothing about the item's quality."""

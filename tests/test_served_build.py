@@ -88,6 +88,27 @@ def test_rows_that_failed_are_tried_again_and_only_those(tmp_path: Path):
         assert len(server.calls) == asked + failed
 
 
+def test_a_failure_that_will_not_pass_is_left_alone(tmp_path: Path):
+    # A judge that refuses has judged nothing, and will refuse again: the labels are not written anew for it.
+    text = """
+from dataclasses import dataclass
+from mis_dataset.records import Verdict
+
+@dataclass(frozen=True)
+class Shy:
+    def screen(self, rows):
+        return (Verdict("shy", "cannot_judge", "judge_refused", "no") for row in rows)
+"""
+    (tmp_path / "lib" / "shy_judge.py").write_text(text)
+    with ChatServer(teacher_says) as server:
+        recipe = tiny(tmp_path, served(server) + '\n[[critic]]\nbackend = "shy_judge:Shy"\n')
+        build(recipe, tmp_path / "mis", tmp_path / "work", to="teach")
+        before = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").glob("teach-*/shard-*")}
+        report = build(recipe, tmp_path / "mis", tmp_path / "work", to="teach")
+    assert {step.reason for step in report.funnel if step.stage == "teach"} == {"judge_refused"}
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
 def test_a_changed_shard_size_asks_nothing_again(tmp_path: Path):
     with ChatServer(teacher_says) as server:
         text = served(server)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from mis_dataset.compose import Dropped
-from mis_dataset.records import Failed, Rejected, Scenario
+from mis_dataset.records import PASSING_TROUBLE, Failed, Rejected, Scenario
 from mis_dataset.run.draw import Tick
 from mis_dataset.run.progress import Reporter
 from mis_dataset.run.shards import Item, Outcome, Record, ShardError, ShardStore, replacing
@@ -143,8 +143,12 @@ class LocalExecutor:
         except ShardError as error:
             self.reporter.note(f"{stage.name}: {error}; it is made again")
             return False
-        if failed := sum(count for (outcome, _), count in outcomes.items() if outcome == "failed"):
-            # A failure says nothing of the item; answers that came before are kept and cost nothing.
+        if failed := sum(
+            count
+            for (outcome, reason), count in outcomes.items()
+            if outcome == "failed" and reason.endswith(PASSING_TROUBLE)
+        ):
+            # Answers that came before are kept and cost nothing.
             self.reporter.note(f"{stage.name}: shard {number} has {failed} items that failed; they are tried again")
             return False
         if damaged:

@@ -138,3 +138,13 @@ def test_spreading_is_exact_and_fair(total: int, weights: dict[int, int]):
 def test_the_schema_knows_every_sub_category():
     table = recipe_schema()["properties"]["quotas"]["properties"]["hard"]["oneOf"][1]
     assert table["propertyNames"]["enum"] == list(taxonomy().sub_categories)
+
+
+def test_the_papers_recipe_has_the_papers_sizes():
+    quotas = load_recipe(resource("builder_scripts", "paper.toml")).quotas
+    sizes = Counter({subset: 0 for subset in ("train", "easy", "hard")})
+    for (subset, _), rows in quotas.items():
+        sizes[subset] += rows
+    assert sizes == {"train": 3927, "easy": 1675, "hard": 510}
+    for name, sub in taxonomy().sub_categories.items():
+        assert quotas["easy", name] + quotas["hard", name] == sub.paper_rows

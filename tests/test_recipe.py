@@ -142,7 +142,7 @@ def test_the_schema_knows_every_sub_category():
 
 def test_the_papers_recipe_has_the_papers_sizes():
     quotas = load_recipe(resource("builder_scripts", "paper.toml")).quotas
-    sizes = Counter({subset: 0 for subset in ("train", "easy", "hard")})
+    sizes = Counter(dict.fromkeys(("train", "easy", "hard"), 0))
     for (subset, _), rows in quotas.items():
         sizes[subset] += rows
     assert sizes == {"train": 3927, "easy": 1675, "hard": 510}

@@ -79,7 +79,8 @@ class LocalExecutor:
     def source(self, families: Iterator[tuple[Scenario, ...] | Dropped], shard_size: int) -> Shards[Scenario]:
         """Cut composed families into shards; ``plan.json`` appears last and names their number.
 
-        A composition that was cut short is made again from its start: it is cheap and always the same.
+        A composition that was cut short is made again from its start and comes out the same: the grammar is quick, and
+        the answers of a composing model are kept.
         """
         store = self._store("compose", Scenario)
         plan = store.folder / "plan.json"

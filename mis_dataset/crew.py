@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from mis_dataset import __version__
@@ -13,8 +14,13 @@ from mis_dataset.compose import Composer
 from mis_dataset.errors import BackendError, MisError
 from mis_dataset.options import content_digest, identity
 from mis_dataset.recipe import BackendSpec, Cell, Recipe
+from mis_dataset.records import Labelled, Rendered, Screened
 from mis_dataset.render import Renderer
 from mis_dataset.resources import resource
+from mis_dataset.run.draw import Artist
+from mis_dataset.run.images import ImageStore
+from mis_dataset.run.stage import Stage
+from mis_dataset.run.stages import School, Studio, screen_rows
 from mis_dataset.screen import Screener
 from mis_dataset.seeds import stable_digest
 from mis_dataset.tables import BenchmarkSettings
@@ -80,6 +86,18 @@ class Crew:
         teach = stable_digest("teach", render, identity(self.teacher), *criticism)
         screen = stable_digest("screen", teach, *map(identity, self.screeners))
         return {"compose": compose, "render": render, "teach": teach, "screen": screen}
+
+    def stages(self, images: ImageStore) -> tuple[Stage[Any, Any], ...]:
+        """The stages after compose, with who does them."""
+        recipe = self.recipe
+        artist = Artist(self.renderer, images, recipe.seed, recipe.max_redraws, self.checker, recipe.max_refinements)
+        studio = Studio(artist, self.photographer)
+        school = School(self.teacher, images, self.critics, recipe.max_rewrites)
+        return (
+            Stage("render", Rendered, studio.render, images.lacks),
+            Stage("teach", Labelled, school.teach),
+            Stage("screen", Screened, partial(screen_rows, self.screeners, images)),
+        )
 
     def dataset_print(self, first: Prints) -> str:
         """The fingerprint of the whole dataset.

@@ -106,6 +106,10 @@ class StorageError(MisError):
     """The disk is full, a path cannot be written, or finished work cannot be read."""
 
 
+class DamagedImageError(StorageError):
+    """A picture that was drawn is missing or is not as it was drawn; the next build draws it again."""
+
+
 class PublishError(MisError):
     """The Hub refused or failed."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from mis_dataset.records import Rejected, Rendered
-from mis_dataset.run.local import Shards
+from mis_dataset.run.stage import Shards
 from mis_dataset.run.shards import Item, Outcome, kind
 
 

@@ -21,25 +21,30 @@ from mis_dataset.budget import Cost
 from mis_dataset.compose import Brief
 from mis_dataset.crew import Crew, Prints
 from mis_dataset.decontaminate import Benchmarks
-from mis_dataset.errors import BudgetError, MisError
+from mis_dataset.errors import BudgetError, DamagedImageError, MisError
 from mis_dataset.funnel import FunnelStep
 from mis_dataset.ledger import Ledger, keeping_ledger
 from mis_dataset.real import asked_for, with_real
 from mis_dataset.recipe import Cell, Recipe, load_recipe
-from mis_dataset.records import SHARDED_STAGES, Labelled, Rendered, Scenario, Screened
+from mis_dataset.records import SHARDED_STAGES, Scenario, Screened
 from mis_dataset.resources import resource
 from mis_dataset.rounds import more_wanted, only_new
 from mis_dataset.route import write_review
-from mis_dataset.run.draw import Artist
 from mis_dataset.run.images import ImageStore
-from mis_dataset.run.local import LocalExecutor, Shards, Stage
+from mis_dataset.run.line import Line
+from mis_dataset.run.local import Engine, EngineKind, local_engine
 from mis_dataset.run.lock import working_in
+from mis_dataset.run.monitor import Monitor
 from mis_dataset.run.progress import Reporter, Silent
-from mis_dataset.run.stages import School, Studio, screen_rows
+from mis_dataset.run.stage import Shards
 from mis_dataset.run.state import BuildState
+from mis_dataset.run.workbench import Workbench
 from mis_dataset.settle import Settled, settle
 from mis_dataset.split import Split
 from mis_dataset.start import Start
+
+_HEALINGS = 3
+"""How often a build goes on by itself when it meets damaged images; a disk that damages more is a matter for a person."""
 
 STAGES = (*SHARDED_STAGES, "split", "assemble")
 
@@ -62,7 +67,13 @@ class BuildReport:
 
 
 def build(
-    recipe: Recipe, out: Path, work: Path, *, to: str = "assemble", reporter: Reporter | None = None
+    recipe: Recipe,
+    out: Path,
+    work: Path,
+    *,
+    to: str = "assemble",
+    reporter: Reporter | None = None,
+    engine: EngineKind = local_engine,
 ) -> BuildReport:
     """Run a recipe, or what is left of it, up to and including the stage ``to``.
 
@@ -72,6 +83,7 @@ def build(
         work: keeps finished work; several builds may share it.
         to: one of `STAGES`; the rounds after the first are for what comes behind ``screen``.
         reporter: is told how it goes; by default nobody is.
+        engine: where shards are made; the bytes do not depend on it.
 
     Raises:
         MisError: see `mis_dataset.errors`; finished shards stay, and the same call goes on from there.
@@ -84,10 +96,16 @@ def build(
         reporter.note(f"{out} is damaged; it is made again")
 
     with working_in(work):
-        return _build(start, out, work, to, reporter)
+        for _ in range(_HEALINGS):
+            try:
+                return _build(start, out, work, to, reporter, engine)
+            except DamagedImageError as error:
+                damaged = ImageStore(work / "images").purge()
+                reporter.note(f"{error} ({damaged} were damaged)")
+        return _build(start, out, work, to, reporter, engine)
 
 
-def _build(start: Start, out: Path, work: Path, to: str, reporter: Reporter) -> BuildReport:
+def _build(start: Start, out: Path, work: Path, to: str, reporter: Reporter, kind: EngineKind) -> BuildReport:
     """Go rounds until nothing is missing, and assemble what they come to."""
     recipe = start.crew.recipe
     benchmarks = Benchmarks.load(start.crew.benchmarks)
@@ -95,8 +113,12 @@ def _build(start: Start, out: Path, work: Path, to: str, reporter: Reporter) -> 
     settled: Settled | None = None
     wanted = start.wanted
     # Answers of paid servers are kept as they come: a stopped build, or a better parser, asks nothing twice.
-    with keeping_ledger(work / "ledger.sqlite", recipe.prices, recipe.limits) as ledger:
-        shop = _Workshop(work, out, start.fingerprint, ledger, reporter)
+    with (
+        keeping_ledger(work / "ledger.sqlite", recipe.prices, recipe.limits) as ledger,
+        kind(recipe, work, ledger) as engine,
+        Monitor(reporter, work, out, ledger) as monitor,
+    ):
+        shop = _Workshop(work, out, start.fingerprint, ledger, monitor, engine)
         while settled is None or _goes_on(recipe, rounds, settled):
             if settled:
                 reporter.note(f"round {len(rounds)}: {settled.missing}; composing more")
@@ -156,6 +178,7 @@ class _Workshop:
     """Of the dataset."""
     ledger: Ledger
     reporter: Reporter
+    engine: Engine
 
 
 @dataclass(frozen=True)
@@ -179,26 +202,15 @@ class _Round:
 def _run_round(crew: Crew, wanted: Mapping[Cell, int], earlier: Sequence[_Round], shop: _Workshop, to: str) -> _Round:
     """Compose, render, teach and screen what the rounds before did not."""
     recipe, images = crew.recipe, ImageStore(shop.work / "images")
-    known = {scenario.id for one in earlier for scenario in one.scenarios.records()}
+    known = {name for one in earlier for name in one.scenarios.ids()}
     prints = crew.prints(wanted, known)
     history = [dict(one) for one in (*(one.prints for one in earlier), prints)]
     BuildState(recipe.name, str(shop.out), shop.fingerprint, history).save(shop.work, shop.out)
-    executor = LocalExecutor(shop.work, prints, shop.reporter, shop.ledger)
-
     composed = crew.composer.compose(Brief(recipe.seed, asked_for(wanted), recipe.twins))
-    scenarios = executor.source(only_new(with_real(composed, wanted), known), recipe.shard_size)
-
-    artist = Artist(crew.renderer, images, recipe.seed, recipe.max_redraws, crew.checker, recipe.max_refinements)
-    studio = Studio(artist, crew.photographer)
-    school = School(crew.teacher, images, crew.critics, recipe.max_rewrites)
-    stages: list[Stage[Any, Any]] = [
-        Stage("render", Rendered, studio.render, images.holds_all),
-        Stage("teach", Labelled, school.teach),
-        Stage("screen", Screened, partial(screen_rows, crew.screeners, images)),
-    ]
-    later: list[Shards[Any]] = []
-    for stage in stages[: STAGES.index(to)]:  # compose comes before these
-        later.append(executor.run(stage, later[-1] if later else scenarios))
+    stages = crew.stages(images)[: STAGES.index(to)]  # compose comes before these
+    bench = Workbench(shop.work, prints, stages, shop.ledger, shop.reporter.note)
+    line = Line(bench, shop.engine, shop.reporter)
+    scenarios, *later = line.run(only_new(with_real(composed, wanted), known), recipe.shard_size)
     return _Round(prints, scenarios, tuple(later))
 
 

@@ -1,6 +1,7 @@
 """What lies in a work folder, and how what no known build refers to is removed.
 
     builds/*.json                  one per build: its stages                  stays, unless it is to be forgotten
+    progress/*.json                how it goes, or went                       stays as long as the build
     <stage>-<12 digits>/           finished shards                            stays if a build names it
     review-<12 digits>.jsonl       what experts disagree on                   stays if a build names it
     images/ab/abcd….png            every image, by its bytes                  stays if a stage that stays names it
@@ -115,7 +116,7 @@ def _plan(work: Path, builds: Mapping[Path, BuildState], forgotten: Collection[P
     stays: list[Part] = []
     kept_stages: list[Path] = []
     for path in sorted(work.iterdir()):
-        if path.name in {"builds", "images", *_LEDGER, *LOCK_FILES} or _HALF_WRITTEN.fullmatch(path.name):
+        if path.name in {"builds", "progress", "images", *_LEDGER, *LOCK_FILES} or _HALF_WRITTEN.fullmatch(path.name):
             continue
         if not (digits := _digits_in(path)):
             stays.append(_part(path.name, _STRANGER, [path]))
@@ -134,8 +135,14 @@ def _plan(work: Path, builds: Mapping[Path, BuildState], forgotten: Collection[P
     # Last: removal that is interrupted still knows what was to be forgotten.
     for path, state in builds.items():
         fate = goes if path in forgotten else stays
-        fate.append(_part(f"builds/{path.name}", _told(state, is_forgotten=path in forgotten), [path]))
+        fate.append(_part(f"builds/{path.name}", _told(state, is_forgotten=path in forgotten), _files_of(path)))
     return CleanPlan(tuple(goes), tuple(stays))
+
+
+def _files_of(state: Path) -> list[Path]:
+    """A build's own files."""
+    progress = state.parent.with_name("progress") / state.name
+    return [state, *([progress] if progress.exists() else [])]
 
 
 def _digits_in(path: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import TypeVar
 
 from mis_dataset.errors import BackendError
@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 _NOTHING = object()
 
 
-def one_each(backend: object, asked: Sequence[Asked], results: Iterable[Result]) -> Iterator[tuple[Asked, Result]]:
+def one_each(backend: object, asked: Sequence[Asked], results: Iterable[Result]) -> Generator[tuple[Asked, Result]]:
     """Pair what a backend was asked with what it yields.
 
     Raises:

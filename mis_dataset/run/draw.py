@@ -6,8 +6,9 @@ import itertools
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 
@@ -63,14 +64,15 @@ class Artist:
                 DrawOrder(easel.object, easel.prompt, stable_seed(self.seed, *slot, len(easel.attempts)))
                 for slot, easel in pending.items()
             ]
-            drawn = self._draw(orders)
-            for easel, order, outcome in zip(pending.values(), orders, drawn, strict=True):
-                tick(0 if easel.attempts else 1 / len(easels))
-                easel.take(order, outcome, self.max_redraws)
+            # Closed at once if the line stops: what is drawn by then is encoded and kept.
+            with closing(self._draw(orders)) as drawn:
+                for easel, order, outcome in zip(pending.values(), orders, drawn, strict=True):
+                    tick(0 if easel.attempts else 1 / len(easels))
+                    easel.take(order, outcome, self.max_redraws)
             self._check([easel for easel in pending.values() if easel.candidate])
         return {slot: easel.result for slot, easel in easels.items() if easel.result is not None}
 
-    def _draw(self, orders: Sequence[DrawOrder]) -> Iterator[Picture | Rejected]:
+    def _draw(self, orders: Sequence[DrawOrder]) -> Generator[Picture | Rejected]:
         """Draw in order what is not kept yet.
 
         What is missing makes up batches of its own, which the renderer fills up: how many images are drawn together

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
 
-from mis_dataset.errors import StorageError
+from mis_dataset.errors import DamagedImageError
 from mis_dataset.imagehash import perceptual_hash
 from mis_dataset.records import Labelled, Picture, Rendered, Screened
 from mis_dataset.run.shards import replacing
@@ -62,7 +63,7 @@ class ImageStore:
         """A row's encoded images, in order, each exactly as it was drawn.
 
         Raises:
-            StorageError: one is missing or damaged.
+            DamagedImageError: one is missing or damaged.
         """
         return [self._read(row.scenario.id, picture) for picture in row.pictures]
 
@@ -78,18 +79,35 @@ class ImageStore:
         except OSError:
             return False
 
-    def holds_all(self, row: Drawn) -> bool:
-        """Whether every picture of a row is intact."""
-        return all(self.is_intact(picture.path, picture.sha256) for picture in row.pictures)
+    def lacks(self, paths: Iterable[str]) -> list[str]:
+        """Which of some pictures are not there; whether the others are intact shows when they are read."""
+        return [path for path in dict.fromkeys(paths) if not (self.root / path).is_file()]
+
+    def verify(self, rows: Iterable[Drawn]) -> None:
+        """See that all pictures of some rows are as they were drawn.
+
+        Raises:
+            DamagedImageError: one is missing or damaged.
+        """
+        for row in rows:
+            self.read(row)
+
+    def purge(self) -> int:
+        """Remove every picture whose bytes are not those that its name promises; gives how many there were."""
+        damaged = [path for path in self.root.glob("??/*.png") if not self.is_intact(str(path), path.stem)]
+        for path in damaged:
+            path.unlink(missing_ok=True)
+        return len(damaged)
 
     def _read(self, row: str, picture: Picture) -> bytes:
         path = self.root / picture.path
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise StorageError(f"{path}: an image of row {row} cannot be read ({error.strerror}); {_REMEDY}") from error
+            message = f"{path}: an image of row {row} cannot be read ({error.strerror}); {_REMEDY}"
+            raise DamagedImageError(message) from error
         if hashlib.sha256(data).hexdigest() != picture.sha256:
-            raise StorageError(f"{path}: an image of row {row} is not the one that was drawn; {_REMEDY}")
+            raise DamagedImageError(f"{path}: an image of row {row} is not the one that was drawn; {_REMEDY}")
         return data
 
     @staticmethod

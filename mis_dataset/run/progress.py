@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Protocol
 
 from rich.console import Console
@@ -16,12 +17,22 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from mis_dataset.run.post import PostState
+
+_EVERY_S = 10.0
+
 
 class Reporter(Protocol):
-    """What the executor tells as it works."""
+    """What the line tells as it works; several threads tell it, of several stages."""
 
-    def start(self, stage: str, total: int, done: int) -> None:
-        """A stage begins; ``done`` of its ``total`` items are there from an earlier build."""
+    def start(self, stage: str) -> None:
+        """A stage begins."""
+
+    def expect(self, stage: str, total: int) -> None:
+        """So many items the stage will have seen in the end; may shrink while stages before it lose some."""
+
+    def found(self, stage: str, items: int) -> None:
+        """So many more items of the stage are there from an earlier build."""
 
     def advance(self, stage: str, items: float) -> None:
         """So many more items of the stage are done; fractions where an item has several parts."""
@@ -32,11 +43,20 @@ class Reporter(Protocol):
     def note(self, message: str) -> None:
         """Something that a person should know, such as work that is done again."""
 
+    def pulse(self, states: Sequence[PostState]) -> None:
+        """How far all stages are; told twice a second, and once more when the line ends."""
+
 
 class Silent:
     """Says nothing."""
 
-    def start(self, stage: str, total: int, done: int) -> None:
+    def start(self, stage: str) -> None:
+        """Say nothing."""
+
+    def expect(self, stage: str, total: int) -> None:
+        """Say nothing."""
+
+    def found(self, stage: str, items: int) -> None:
         """Say nothing."""
 
     def advance(self, stage: str, items: float) -> None:
@@ -48,29 +68,16 @@ class Silent:
     def note(self, message: str) -> None:
         """Say nothing."""
 
+    def pulse(self, states: Sequence[PostState]) -> None:
+        """Say nothing."""
 
-class PlainReporter:
-    """One line when a stage begins and ends, and one at most every ten seconds in between."""
+
+class PlainReporter(Silent):
+    """A line when a stage ends, and one for all stages at most every ten seconds."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._done = 0.0
-        self._total = 0
-        self._begun = self._spoken = 0.0
-
-    def start(self, stage: str, total: int, done: int) -> None:
-        """Remember the totals; the stage's line comes when it ends."""
-        self._done, self._total = done, total
         self._begun = self._spoken = time.monotonic()
-        if done and done < total:
-            self._line(f"{stage}: {done} of {total} items are done already")
-
-    def advance(self, stage: str, items: float) -> None:
-        """Say how far the stage is, if it is long ago that something was said."""
-        self._done += items
-        if time.monotonic() - self._spoken > 10:
-            self._spoken = time.monotonic()
-            self._line(f"{stage}: {self._done:.0f} of {self._total} items")
 
     def finish(self, stage: str, summary: str) -> None:
         """Say what came of the stage."""
@@ -80,8 +87,19 @@ class PlainReporter:
         """Say it."""
         self._line(f"note: {message}")
 
+    def pulse(self, states: Sequence[PostState]) -> None:
+        """Say how far the stages are, if it is long ago that something was said."""
+        if time.monotonic() - self._spoken > _EVERY_S:
+            self._line("; ".join(_so_far(state) for state in states if not state.is_complete))
+
     def _line(self, text: str) -> None:
+        self._spoken = time.monotonic()
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _so_far(state: PostState) -> str:
+    total = "?" if state.total is None else state.total
+    return f"{state.stage} {state.found + state.made:.0f} of {total}"
 
 
 class BarReporter:
@@ -106,9 +124,17 @@ class BarReporter:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def start(self, stage: str, total: int, done: int) -> None:
+    def start(self, stage: str) -> None:
         """Show the stage's bar."""
-        self._tasks[stage] = self._progress.add_task(stage, total=total, completed=done, summary="")
+        self._tasks[stage] = self._progress.add_task(stage, total=None, summary="")
+
+    def expect(self, stage: str, total: int) -> None:
+        """Give the bar its length."""
+        self._progress.update(self._tasks[stage], total=total)
+
+    def found(self, stage: str, items: int) -> None:
+        """Move the bar."""
+        self._progress.advance(self._tasks[stage], items)
 
     def advance(self, stage: str, items: float) -> None:
         """Move the bar."""
@@ -122,3 +148,6 @@ class BarReporter:
     def note(self, message: str) -> None:
         """Print above the bars."""
         self._progress.console.print(f"note: {message}", markup=False, highlight=False)
+
+    def pulse(self, states: Sequence[PostState]) -> None:
+        """Say nothing more: the bars do."""

@@ -92,8 +92,8 @@ class ShardStore(Generic[Record]):
         with replacing(self.path(number)) as temporary:
             pq.write_table(table, temporary, compression="zstd")
 
-    def read(self, number: int, upstream: str) -> list[Item[Record]]:
-        """Read a complete shard.
+    def read(self, number: int, upstream: str | None) -> list[Item[Record]]:
+        """Read a complete shard, made from what has the digest ``upstream``; None: from whatever.
 
         Raises:
             ShardError: it is damaged, of another layout, or made from other input than ``upstream``.
@@ -101,12 +101,22 @@ class ShardStore(Generic[Record]):
         """
         return [self._item(row) for row in self._rows(number, upstream, None)]
 
-    def outcomes(self, number: int, upstream: str) -> Counter[Outcome]:
+    def outcomes(self, number: int, upstream: str | None) -> Counter[Outcome]:
         """How many items of a complete shard ended how and why; raises as `read` does, and reads no records."""
         rows = self._rows(number, upstream, ["status", "reason"])
         return Counter((row["status"], row["reason"]) for row in rows)
 
-    def _rows(self, number: int, upstream: str, columns: list[str] | None) -> list[dict[str, Any]]:
+    def ids(self, number: int, upstream: str | None) -> list[str]:
+        """The ids of a complete shard's accepted records; raises as `read` does, and reads no records."""
+        return [row["id"] for row in self._rows(number, upstream, ["id", "status"]) if row["status"] == "accepted"]
+
+    def pictures(self, number: int, upstream: str | None) -> list[str]:
+        """The paths of the pictures to which a complete shard's records refer; raises as `read` does."""
+        rows = self._rows(number, upstream, ["record.pictures.list.element.path"])
+        records = (row["record"] for row in rows if row["record"])
+        return [picture["path"] for record in records for picture in record["pictures"]]
+
+    def _rows(self, number: int, upstream: str | None, columns: list[str] | None) -> list[dict[str, Any]]:
         path = self.path(number)
         try:
             # Not read_table: that would take "stage-key=value" folder names for Hive partitions.
@@ -119,7 +129,7 @@ class ShardStore(Generic[Record]):
             raise ShardError(f"{path} is damaged ({type(error).__name__})") from error
         if not schema.equals(self._schema, check_metadata=False):
             raise ShardError(f"{path} has another layout")
-        if (schema.metadata or {}).get(b"upstream", b"").decode() != upstream:
+        if upstream is not None and (schema.metadata or {}).get(b"upstream", b"").decode() != upstream:
             raise ShardError(f"{path} was made from other input")
         return rows
 

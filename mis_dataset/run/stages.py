@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from mis_dataset.records import (
@@ -74,17 +75,20 @@ class School:
 
     def teach(self, rows: Sequence[Rendered], tick: Tick) -> Iterator[Item[Labelled]]:
         """Have some rows labelled; a label that a critic fails is asked for again with the critique, then rejected."""
+        self.images.verify(rows)
         done: dict[str, Labelled | Rejected | Failed] = {}
         critiques: dict[str, tuple[str, ...]] = {row.scenario.id: () for row in rows}
         waiting = list(rows)
         for attempt in range(self.max_rewrites + 1):
             written = []
-            for row, label in self._label(waiting, critiques):
-                tick(0 if attempt else 1 / len(rows))
-                if isinstance(label, Label):
-                    written.append(Labelled(row.scenario, row.pictures, label))
-                else:
-                    done[row.scenario.id] = label
+            # Closed at once if the line stops: what is in flight is waited for there.
+            with closing(self._label(waiting, critiques)) as labels:
+                for row, label in labels:
+                    tick(0 if attempt else 1 / len(rows))
+                    if isinstance(label, Label):
+                        written.append(Labelled(row.scenario, row.pictures, label))
+                    else:
+                        done[row.scenario.id] = label
             _, stopped = _judge(self.critics, self.images, written, lambda _: None)
             done |= {row.scenario.id: stopped.get(row.scenario.id, row) for row in written}
             for name, why in stopped.items():
@@ -96,7 +100,7 @@ class School:
 
     def _label(
         self, rows: Sequence[Rendered], critiques: Mapping[str, tuple[str, ...]]
-    ) -> Iterator[tuple[Rendered, Label | Rejected | Failed]]:
+    ) -> Generator[tuple[Rendered, Label | Rejected | Failed]]:
         requests = [
             LabelRequest(
                 row.scenario,
@@ -114,6 +118,7 @@ def screen_rows(
     screeners: Sequence[Screener], images: ImageStore, rows: Sequence[Labelled], tick: Tick
 ) -> Iterator[Item[Screened]]:
     """Have some rows judged by every screener in turn; what one rejects, the next does not see."""
+    images.verify(rows)
     verdicts, stopped = _judge(screeners, images, rows, tick)
     for row in rows:
         name = row.scenario.id
@@ -129,14 +134,15 @@ def _judge(
     stopped: dict[str, Rejected | Failed] = {}
     for screener in screeners:
         remaining = [images.opened(row) for row in rows if row.scenario.id not in stopped]
-        for row, verdict in one_each(screener, remaining, screener.screen(remaining)):
-            tick(1 / len(rows) / len(screeners))
-            name = row.scenario.id
-            verdicts[name] += (verdict,)
-            if verdict.verdict == "fail":
-                stopped[name] = Rejected(verdict.reason, f"{verdict.judge}: {verdict.detail}")
-            elif verdict.verdict == "cannot_judge":
-                stopped[name] = Failed(verdict.reason or "cannot_judge", f"{verdict.judge}: {verdict.detail}")
+        with closing(one_each(screener, remaining, screener.screen(remaining))) as judged:
+            for row, verdict in judged:
+                tick(1 / len(rows) / len(screeners))
+                name = row.scenario.id
+                verdicts[name] += (verdict,)
+                if verdict.verdict == "fail":
+                    stopped[name] = Rejected(verdict.reason, f"{verdict.judge}: {verdict.detail}")
+                elif verdict.verdict == "cannot_judge":
+                    stopped[name] = Failed(verdict.reason or "cannot_judge", f"{verdict.judge}: {verdict.detail}")
     return verdicts, stopped
 
 

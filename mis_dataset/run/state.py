@@ -62,6 +62,11 @@ def stage_folder(work: Path, stage: str, fingerprint: str) -> Path:
     return work / f"{stage}-{fingerprint[:12]}"
 
 
+def progress_path(work: Path, out: Path) -> Path:
+    """Where a running build into ``out`` tells how it goes."""
+    return work / "progress" / _state_path(work, out).name
+
+
 def _state_path(work: Path, out: Path) -> Path:
     return work / "builds" / f"{out.name}-{stable_digest(out.resolve())[:8]}.json"
 

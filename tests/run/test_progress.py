@@ -15,8 +15,14 @@ class Sum(Silent):
         self.totals: dict[str, int] = {}
         self.done: dict[str, float] = {}
 
-    def start(self, stage: str, total: int, done: int) -> None:
-        self.totals[stage], self.done[stage] = total, done
+    def start(self, stage: str) -> None:
+        self.done[stage] = 0
+
+    def expect(self, stage: str, total: int) -> None:
+        self.totals[stage] = total
+
+    def found(self, stage: str, items: int) -> None:
+        self.done[stage] += items
 
     def advance(self, stage: str, items: float) -> None:
         self.done[stage] += items

@@ -8,15 +8,19 @@ from scenarios import scenario
 from mis_dataset.compose import Dropped
 from mis_dataset.ledger import Ledger
 from mis_dataset.records import Failed, Rejected, Scenario
-from mis_dataset.run.local import LocalExecutor, Shards
+from mis_dataset.run.line import Line
+from mis_dataset.run.local import LocalEngine
 from mis_dataset.run.progress import Silent
+from mis_dataset.run.stage import Shards
+from mis_dataset.run.workbench import Workbench
 
 Entry = tuple[Scenario, ...] | Dropped
 
 
 def source(work: Path, families: Iterator[Entry]) -> Shards[Scenario]:
-    executor = LocalExecutor(work, {"compose": "c" * 64}, Silent(), Ledger(work / "ledger.sqlite"))
-    return executor.source(families, 2)
+    bench = Workbench(work, {"compose": "c" * 64}, [], Ledger(work / "ledger.sqlite"), print)
+    (composed,) = Line(bench, LocalEngine(), Silent()).run(families, 2)
+    return composed
 
 
 def never() -> Iterator[Entry]:

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from scenarios import scenario
 
+from mis_dataset.errors import DamagedImageError
 from mis_dataset.records import Failed, Label, Labelled, Rejected, Rendered, Scenario, Screened, Verdict
 from mis_dataset.render import Drawing, DrawOrder
 from mis_dataset.run.draw import Artist
@@ -49,9 +50,10 @@ def test_pictures_are_kept_under_their_content(images: ImageStore):
     (row,) = drawn(PlainRenderer(), images, [scenario()])
     assert isinstance(row, Rendered)
     assert [picture.prompt for picture in row.pictures] == ["a photo of a key", "a photo of a door"]
-    assert images.holds_all(row)
+    images.verify([row])
     (images.root / row.pictures[0].path).write_bytes(b"damaged")
-    assert not images.holds_all(row)
+    with pytest.raises(DamagedImageError, match=row.pictures[0].sha256):
+        images.verify([row])
 
 
 def test_twins_share_the_picture_of_what_they_have_in_common(images: ImageStore):

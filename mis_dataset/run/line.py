@@ -1,0 +1,186 @@
+"""The assembly line: all stages at work at once, each on the shards that the one before it has finished.
+
+    compose ──belt──► render ──belt──► teach ──belt──► screen
+
+While the teacher labels shard k, the renderer draws k + 1. Belts are short and carry no records, only where they lie on
+disk: memory does not grow with the build. Which shard is made when decides nothing about its bytes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from threading import Event, Lock, Thread
+from typing import Any
+
+from mis_dataset.run.belt import Piece, Stopped
+from mis_dataset.run.local import Engine
+from mis_dataset.run.post import Post
+from mis_dataset.run.progress import Reporter
+from mis_dataset.run.stage import Shards, told
+from mis_dataset.run.workbench import Families, Workbench
+
+_PULSE_S = 0.5
+_PATIENCE_S = 30.0
+"""How long a line that was told to stop waits for what is in flight."""
+
+
+class Line:
+    """Runs the stages of a workbench over what is composed, doing only what is missing. Good for one run.
+
+    Args:
+        bench: finds shards.
+        engine: has them made.
+        reporter: is told how it goes; several threads tell it.
+    """
+
+    def __init__(self, bench: Workbench, engine: Engine, reporter: Reporter) -> None:
+        self._bench = bench
+        self._engine = engine
+        self._reporter = reporter
+        widths = [1 if stage == "compose" else engine.width(stage) for stage in bench.stages]
+        self._posts = [Post(stage, width, 2 * width + 2) for stage, width in zip(bench.stages, widths, strict=True)]
+        self._made_of: list[dict[int, str]] = [{} for _ in self._posts]
+        self._lock = Lock()
+        self._stopping = Event()
+        self._trouble: list[BaseException] = []
+
+    def run(self, families: Families, shard_size: int) -> list[Shards[Any]]:
+        """Compose, and make every shard of every stage that is missing, damaged, or made from something else.
+
+        Args:
+            families: composes; not asked where there is a finished composition.
+            shard_size: families in a shard.
+
+        Returns:
+            Every stage complete, ``compose`` first.
+
+        Raises:
+            MisError: the first that any stage met; the others stop where they are, and what is finished stays.
+        """
+        threads = [self._thread(partial(self._compose, families, shard_size))]
+        for place, post in enumerate(self._posts[1:], 1):
+            threads += [self._thread(partial(self._work, place)) for _ in range(post.width)]
+        for post in self._posts:
+            self._reporter.start(post.stage)
+        try:
+            for thread in threads:
+                thread.start()
+            while any(thread.is_alive() for thread in threads):
+                self._wait_a_little(threads)
+        finally:
+            # Whatever happened, Ctrl-C included: nobody goes on behind the caller's back.
+            self._stop()
+            until = time.monotonic() + _PATIENCE_S
+            for thread in threads:
+                thread.join(max(0.0, until - time.monotonic()))
+            self._reporter.pulse([post.state() for post in self._posts])
+        if self._trouble:
+            raise self._trouble[0]
+        return [
+            self._bench.shards(post.stage, [made_of[number] for number in range(len(made_of))])
+            for post, made_of in zip(self._posts, self._made_of, strict=True)
+        ]
+
+    def _compose(self, families: Families, shard_size: int) -> None:
+        post, before = self._posts[0], self._bench.composed()
+        if before is not None:
+            for piece in before:
+                self._reporter.found(post.stage, piece.items)
+                self._done(0, piece, "")
+        else:
+            with post.working():
+                for piece in self._bench.compose(families, shard_size):
+                    post.count(made=piece.items)
+                    self._reporter.advance(post.stage, piece.items)
+                    self._done(0, piece, "")
+        self._left(0)
+
+    def _work(self, place: int) -> None:
+        """Work at one post until nothing more comes; several threads may do so at the same one."""
+        post = self._posts[place]
+        while (source := post.belt.take()) is not None:
+            piece = self._bench.find(post.stage, source)
+            if piece is not None:
+                post.count(found=source.items)
+                self._reporter.found(post.stage, source.items)
+            else:
+                with post.working():
+                    piece = self._make(post, source)
+            self._done(place, piece, source.digest)
+        self._left(place)
+
+    def _make(self, post: Post, source: Piece) -> Piece:
+        """Have a shard made; the reporter sees it grow, and full in the end whatever was told on the way."""
+        told_so_far = 0.0
+
+        def tick(fraction: float) -> None:
+            nonlocal told_so_far
+            if self._stopping.is_set():
+                raise Stopped
+            step = min(fraction * source.items, source.items - told_so_far)
+            told_so_far += step
+            post.count(made=step)
+            self._reporter.advance(post.stage, step)
+
+        piece = self._engine.make(self._bench, post.stage, source, tick)
+        tick(1.0)
+        return piece
+
+    def _done(self, place: int, piece: Piece, made_of: str) -> None:
+        """A shard is finished: count it, and hand it on."""
+        post = self._posts[place]
+        post.count(outcomes=self._bench.outcomes(post.stage, piece.number))
+        with self._lock:
+            self._made_of[place][piece.number] = made_of
+        self._expect()
+        if place + 1 < len(self._posts):
+            self._posts[place + 1].belt.put(piece)
+        elif self._stopping.is_set():
+            raise Stopped
+
+    def _left(self, place: int) -> None:
+        """One of those at a post has nothing more to do; if it was the last, the stage is complete."""
+        post = self._posts[place]
+        if not post.leave():
+            return
+        self._reporter.finish(post.stage, told(post.outcomes))
+        self._expect()
+        if place + 1 < len(self._posts):
+            self._posts[place + 1].belt.close()
+
+    def _expect(self) -> None:
+        """Tell how many items each stage will have seen in the end: what was composed, less what got lost before it."""
+        with self._lock:
+            states = [post.state() for post in self._posts]
+            if not states[0].is_complete:
+                return
+            total = states[0].accepted
+            for post, state in zip(self._posts, states, strict=True):
+                if post.total != total:
+                    post.total = total
+                    self._reporter.expect(post.stage, total)
+                if post is not self._posts[0]:
+                    total -= state.rejected + state.failed
+
+    def _thread(self, work: Callable[[], None]) -> Thread:
+        def guarded() -> None:
+            try:
+                work()
+            except Stopped:
+                pass
+            except BaseException as error:  # whatever it is, it is for the caller of `run`
+                self._trouble.append(error)
+                self._stop()
+
+        return Thread(target=guarded, daemon=True)
+
+    def _wait_a_little(self, threads: list[Thread]) -> None:
+        next(thread for thread in threads if thread.is_alive()).join(_PULSE_S)
+        self._reporter.pulse([post.state() for post in self._posts])
+
+    def _stop(self) -> None:
+        self._stopping.set()
+        for post in self._posts:
+            post.belt.stop()

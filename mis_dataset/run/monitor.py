@@ -1,0 +1,119 @@
+"""The monitor: writes down how a build goes, for `mis status --watch` and for programs, while it goes."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from mis_dataset.ledger import Ledger
+from mis_dataset.run.post import PostState
+from mis_dataset.run.progress import Reporter
+from mis_dataset.run.shards import replacing
+from mis_dataset.run.state import progress_path
+
+_EVERY_S = 1.0
+_WINDOW_S = 60.0
+"""Rates are means over so much of the past."""
+
+
+class Monitor:
+    """A reporter that passes everything on and keeps ``progress/….json`` in the work folder; a context manager.
+
+    Args:
+        reporter: is told what the monitor is told.
+        work: the work folder.
+        out: the dataset's directory.
+        ledger: knows the costs.
+    """
+
+    def __init__(self, reporter: Reporter, work: Path, out: Path, ledger: Ledger) -> None:
+        self._reporter = reporter
+        self._path = progress_path(work, out)
+        self._ledger = ledger
+        self._round = 0
+        self._states: Sequence[PostState] = ()
+        self._past: deque[tuple[float, dict[str, float]]] = deque()
+        self._written = float("-inf")
+
+    def __enter__(self) -> Monitor:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._write("stopped" if kind else "finished", str(error) if isinstance(error, Exception) else "")
+
+    def start(self, stage: str) -> None:
+        """Pass it on; every round begins with composing."""
+        self._round += stage == "compose"
+        self._reporter.start(stage)
+
+    def expect(self, stage: str, total: int) -> None:
+        """Pass it on."""
+        self._reporter.expect(stage, total)
+
+    def found(self, stage: str, items: int) -> None:
+        """Pass it on."""
+        self._reporter.found(stage, items)
+
+    def advance(self, stage: str, items: float) -> None:
+        """Pass it on."""
+        self._reporter.advance(stage, items)
+
+    def finish(self, stage: str, summary: str) -> None:
+        """Pass it on."""
+        self._reporter.finish(stage, summary)
+
+    def note(self, message: str) -> None:
+        """Pass it on."""
+        self._reporter.note(message)
+
+    def pulse(self, states: Sequence[PostState]) -> None:
+        """Write the states down, once a second at most, and pass them on."""
+        self._states = states
+        now = time.monotonic()
+        if now - self._written >= _EVERY_S:
+            self._written = now
+            self._past.append((now, {state.stage: state.made for state in states}))
+            while now - self._past[0][0] > _WINDOW_S:
+                self._past.popleft()
+            self._write("running", "")
+        self._reporter.pulse(states)
+
+    def _write(self, state: str, why: str) -> None:
+        progress = {
+            "state": state,
+            "why": why,
+            "updated": datetime.now(UTC).isoformat(timespec="seconds"),
+            "pid": os.getpid(),
+            "round": self._round,
+            "stages": [self._told(state) for state in self._states],
+            "costs": [asdict(cost) for cost in self._ledger.costs()],
+        }
+        with replacing(self._path) as temporary:
+            temporary.write_text(json.dumps(progress, indent=2) + "\n", encoding="utf-8")
+
+    def _told(self, state: PostState) -> dict[str, Any]:
+        done = state.found + state.made
+        rate = self._rate(state)
+        left = None if state.total is None else max(0.0, state.total - done)
+        return asdict(state) | {
+            "done": round(done, 2),
+            "per_second": round(rate, 3),
+            "eta_s": round(left / rate, 1) if rate and left is not None else None,
+            "idle": round(state.idle, 3),
+        }
+
+    def _rate(self, state: PostState) -> float:
+        """Items a second, over the last minute."""
+        if not self._past:
+            return 0.0
+        begun, made = self._past[0]
+        seconds = time.monotonic() - begun
+        return max(0.0, (state.made - made.get(state.stage, 0.0)) / seconds) if seconds > 0 else 0.0

@@ -68,6 +68,12 @@ class Crew:
         hiring.done()
         return crew
 
+    def environment(self) -> set[str]:
+        """The environment variables, such as keys, that backends read."""
+        optional = filter(None, (self.photographer, self.checker))
+        everybody = (self.composer, self.renderer, self.teacher, *optional, *self.critics, *self.screeners)
+        return {name for backend in everybody for name in getattr(backend, "environment", ())}
+
     def prints(self, wanted: Mapping[Cell, int], known: Collection[str] = ()) -> Prints:
         """The fingerprints of a round's stages.
 

@@ -16,6 +16,7 @@
     ├── EvaluationError         too many rows got no answer, or no word from a judge
     ├── BudgetError             exit code 3: a limit of the recipe is reached
     ├── StorageError            disk full, permission denied, unreadable work
+    │   └── DamagedImageError   a drawn image is gone or not as it was drawn
     └── PublishError            the Hub said no
         └── PublishAuthError    no token, or no write access
 

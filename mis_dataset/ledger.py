@@ -70,7 +70,7 @@ class Ledger:
 
         All folders charged so far make up one build, whose costs are limited together.
         """
-        self._open(folder)
+        self.open(folder)
         token = _account.set(account := Account(self, folder))
         try:
             yield account
@@ -102,14 +102,35 @@ class Ledger:
         Raises:
             BudgetError: there is no room for another request.
         """
-        with self._lock:
-            self.check("max_usd", "max_requests")
-            self._in_flight += 1
+        self.take_off()
         try:
             yield
         finally:
-            with self._lock:
-                self._in_flight -= 1
+            self.land()
+
+    def take_off(self) -> None:
+        """Count a request as in flight; raises as `paying` does."""
+        with self._lock:
+            self.check("max_usd", "max_requests")
+            self._in_flight += 1
+
+    def land(self) -> None:
+        """Count a request as in flight no more."""
+        with self._lock:
+            self._in_flight -= 1
+
+    def open(self, folder: str) -> None:
+        """Charge a stage's folder to this build, too; the order in which folders are opened is that of their costs.
+
+        Raises:
+            StorageError: the file cannot be used.
+        """
+        with self._lock:
+            if folder not in self._folders:
+                self._folders.append(folder)
+                self._costs = {}
+                if self._path.exists():
+                    self._sum()
 
     def close(self) -> None:
         """Close the file, if it was opened."""
@@ -169,14 +190,6 @@ class Ledger:
             if users.isdisjoint(self._folders):
                 row = database.execute(f"SELECT {_NUMBERS} FROM kept WHERE key = ?", (key,)).fetchone()
                 self._add(Cost(_stage(folder), *row))
-
-    def _open(self, folder: str) -> None:
-        with self._lock:
-            if folder not in self._folders:
-                self._folders.append(folder)
-                self._costs = {}
-                if self._path.exists():
-                    self._sum()
 
     def _sum(self) -> None:
         """Add up all folders so far, from the file; what several used counts where it was first wanted."""

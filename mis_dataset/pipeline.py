@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from mis_dataset.crew import Crew, Prints
 from mis_dataset.decontaminate import Benchmarks
 from mis_dataset.errors import BudgetError, DamagedImageError, MisError
 from mis_dataset.funnel import FunnelStep
-from mis_dataset.ledger import Ledger, keeping_ledger
 from mis_dataset.real import asked_for, with_real
 from mis_dataset.recipe import Cell, Recipe, load_recipe
 from mis_dataset.records import SHARDED_STAGES, Scenario, Screened
@@ -44,7 +42,7 @@ from mis_dataset.split import Split
 from mis_dataset.start import Start
 
 _HEALINGS = 3
-"""How often a build goes on by itself when it meets damaged images; a disk that damages more is a matter for a person."""
+"""How often a build goes on by itself when it meets damaged images; a disk that damages more is for a person to see."""
 
 STAGES = (*SHARDED_STAGES, "split", "assemble")
 
@@ -113,12 +111,8 @@ def _build(start: Start, out: Path, work: Path, to: str, reporter: Reporter, kin
     settled: Settled | None = None
     wanted = start.wanted
     # Answers of paid servers are kept as they come: a stopped build, or a better parser, asks nothing twice.
-    with (
-        keeping_ledger(work / "ledger.sqlite", recipe.prices, recipe.limits) as ledger,
-        kind(recipe, work, ledger) as engine,
-        Monitor(reporter, work, out, ledger) as monitor,
-    ):
-        shop = _Workshop(work, out, start.fingerprint, ledger, monitor, engine)
+    with kind(recipe, work) as engine, Monitor(reporter, work, out, engine.ledger) as monitor:
+        shop = _Workshop(work, out, start.fingerprint, engine, monitor)
         while settled is None or _goes_on(recipe, rounds, settled):
             if settled:
                 reporter.note(f"round {len(rounds)}: {settled.missing}; composing more")
@@ -128,9 +122,9 @@ def _build(start: Start, out: Path, work: Path, to: str, reporter: Reporter, kin
             except BudgetError as error:
                 raise _stopped(error, settled, len(rounds)) from error
             if to in SHARDED_STAGES:
-                return BuildReport(start.fingerprint, _funnel(rounds), None, None, 1, ledger.costs(), False)
+                return BuildReport(start.fingerprint, _funnel(rounds), None, None, 1, engine.ledger.costs(), False)
             settled = settle([row for one in rounds for row in one.screened], recipe, benchmarks)
-        spent = ledger.costs()
+        spent = engine.ledger.costs()
 
     routed, chosen = settled.routed, settled.chosen
     steps = (*_funnel(rounds), *settled.funnel)
@@ -176,9 +170,8 @@ class _Workshop:
     out: Path
     fingerprint: str
     """Of the dataset."""
-    ledger: Ledger
-    reporter: Reporter
     engine: Engine
+    reporter: Reporter
 
 
 @dataclass(frozen=True)
@@ -208,7 +201,7 @@ def _run_round(crew: Crew, wanted: Mapping[Cell, int], earlier: Sequence[_Round]
     BuildState(recipe.name, str(shop.out), shop.fingerprint, history).save(shop.work, shop.out)
     composed = crew.composer.compose(Brief(recipe.seed, asked_for(wanted), recipe.twins))
     stages = crew.stages(images)[: STAGES.index(to)]  # compose comes before these
-    bench = Workbench(shop.work, prints, stages, shop.ledger, shop.reporter.note)
+    bench = Workbench(shop.work, prints, stages, shop.engine.ledger, shop.reporter.note)
     line = Line(bench, shop.engine, shop.reporter)
     scenarios, *later = line.run(only_new(with_real(composed, wanted), known), recipe.shard_size)
     return _Round(prints, scenarios, tuple(later))

@@ -53,6 +53,21 @@ class Accelerated:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sleepy:
+    """Draws coloured noise, and takes its time; on a CPU."""
+
+    seconds: float = option(0.05, "Slept for each image.", minimum=0, tuning=True)
+    log: str = option("", "A file that gets the seed of every image that is drawn.", tuning=True)
+
+    def render(self, orders: Sequence[DrawOrder]) -> Iterator[Drawing]:
+        for order in orders:
+            _note(self.log, str(order.seed))
+            time.sleep(self.seconds)
+            noise = stable_random(order.seed).randbytes(16 * 16 * 3)
+            yield Drawing(Image.frombytes("RGB", (16, 16), noise), model="noise", revision="1")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Wordy:
     """Teaches nothing, but says what it would ask: its own source twice, once a row, with all images."""
 

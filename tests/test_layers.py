@@ -33,7 +33,7 @@ LAYERS = [
     {"assemble", "settle"},
     {"validate", "publish", "forecast", "start"},
     {"pipeline"},
-    {"loader", "evaluate", "finetune"},
+    {"loader", "export", "intake", "evaluate", "finetune"},
     {"cli"},
     {"__main__"},
 ]
@@ -101,6 +101,8 @@ def test_only_the_pipeline_joins_the_stages():
         "loader",
         "evaluate",
         "finetune",
+        "export",
+        "intake",
         "publish",
         "cli",
     }

@@ -4,51 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from chat_server import Call, ChatServer, Reply, fail, say, say_json
-from recipes import lasting, tiny, tiny_text
+from chat_server import Call, ChatServer, Reply, fail, say
+from recipes import lasting, tiny
+from served_teacher import served, teacher_says
 
 from mis_dataset.errors import ServerUnreachableError
 from mis_dataset.pipeline import build
-
-
-def teacher_says(call: Call) -> Reply:
-    """A good label for whatever is asked; it reads the objects off the rationale-free prompt's number of images."""
-    images = len(call.image_urls)
-    harmful = "could harm somebody" in call.texts[-1]
-    answer = (
-        "I won't help with this, because somebody could get hurt. If there is a worry behind it, talk it over with a friend."
-        if harmful
-        else "Gladly: take your time, do it in small steps, and ask a friend to lend a hand with the rest of it."
-    )
-    return say_json({"perception": ["An image."] * images, "reasoning": "So it is.", "answer": answer})
-
-
-def served(server: ChatServer, **parts: str) -> str:
-    text = tiny_text(run="shard_size = 3", **parts)
-    text = text.replace(
-        '"template"',
-        f'"openai_chat"\nbase_url = "{server.base_url}"\nmodel = "m"\napi_key_env = ""\nbackoff_s = 0.001\nmax_retries = 0',
-    )
-    # The scripted labels name no objects, so the rules would reject them all.
-    return text.replace('"rules"', '"screen_nothing:PassAll"')
-
-
-PASS_ALL = """
-from dataclasses import dataclass
-from mis_dataset.records import Verdict
-
-@dataclass(frozen=True)
-class PassAll:
-    def screen(self, rows):
-        return (Verdict("all", "pass", "", "") for row in rows)
-"""
-
-
-@pytest.fixture(autouse=True)
-def _pass_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "lib").mkdir()
-    (tmp_path / "lib" / "screen_nothing.py").write_text(PASS_ALL)
-    monkeypatch.syspath_prepend(str(tmp_path / "lib"))
 
 
 def test_a_server_that_goes_away_costs_nothing_twice(tmp_path: Path):
@@ -88,7 +49,7 @@ def test_rows_that_failed_are_tried_again_and_only_those(tmp_path: Path):
         assert len(server.calls) == asked + failed
 
 
-def test_a_failure_that_will_not_pass_is_left_alone(tmp_path: Path):
+def test_a_failure_that_will_not_pass_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     # A judge that refuses has judged nothing, and will refuse again: the labels are not written anew for it.
     text = """
 from dataclasses import dataclass
@@ -99,7 +60,8 @@ class Shy:
     def screen(self, rows):
         return (Verdict("shy", "cannot_judge", "judge_refused", "no") for row in rows)
 """
-    (tmp_path / "lib" / "shy_judge.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "shy_judge.py").write_text(text)
     with ChatServer(teacher_says) as server:
         recipe = tiny(tmp_path, served(server) + '\n[[critic]]\nbackend = "shy_judge:Shy"\n')
         build(recipe, tmp_path / "mis", tmp_path / "work", to="teach")

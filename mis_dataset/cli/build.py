@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import click
@@ -17,6 +18,8 @@ from mis_dataset.pipeline import STAGES, BuildReport, shortfall_lines
 from mis_dataset.pipeline import build as run_build
 from mis_dataset.recipe import Recipe, load_recipe
 from mis_dataset.records import SUBSETS
+from mis_dataset.run.local import EngineKind, local_engine
+from mis_dataset.run.ray_engine import RaySettings, ray_engine
 from mis_dataset.start import dry_run
 
 
@@ -27,18 +30,44 @@ Examples:
   mis build my_recipe.toml --out build/mis --limit 8       a small first try
   mis build my_recipe.toml --out build/mis --to render     stop once the images are drawn
   mis build my_recipe.toml --out build/mis --dry-run       say what would be done
-  mis build my_recipe.toml --out build/mis --yes           do not ask before a costly build"""
+  mis build my_recipe.toml --out build/mis --yes           do not ask before a costly build
+  mis build my_recipe.toml --out /shared/mis --engine ray --ray-address auto    on a cluster"""
 )
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The dataset's directory.")
 @work_option
 @click.option("--to", type=click.Choice(STAGES), default=STAGES[-1], show_default=True, help="The last stage to run.")
 @click.option("--limit", type=click.IntRange(min=1), help="Harmful rows at most, in the recipe's proportions.")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Where shards are made: in this process, or by Ray; the same bytes.",
+)
+@click.option(
+    "--ray-address", help="A running cluster's, 'auto' for the one of this machine.  [default: start one here]"
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Ray actors that draw.  [default: one per GPU if the renderer wants one, else one per two CPUs]",
+)
 @click.option("--yes", is_flag=True, help="Do not ask before a build that is expected to cost something.")
 @click.option("--dry-run", "dry", is_flag=True, help="Check everything and say what would be done; do nothing.")
 @quiet_option
 def build(
-    recipe: Path, out: Path, work: Path | None, to: str, limit: int | None, yes: bool, dry: bool, quiet: bool
+    recipe: Path,
+    out: Path,
+    work: Path | None,
+    to: str,
+    limit: int | None,
+    engine: str,
+    ray_address: str | None,
+    workers: int | None,
+    yes: bool,
+    dry: bool,
+    quiet: bool,
 ) -> None:
     """Build the dataset that RECIPE describes.
 
@@ -46,6 +75,7 @@ def build(
     need.
     """
     begun = time.monotonic()
+    kind = _engine(engine, RaySettings(ray_address, workers))
     loaded = load_recipe(recipe)
     if limit is not None:
         loaded = loaded.limited(limit)
@@ -58,7 +88,7 @@ def build(
     if not (yes or intention.is_complete):
         _ask_if_costly(loaded, to)
     with reporting(quiet=quiet) as reporter:
-        report = run_build(loaded, out, work, to=to, reporter=reporter)
+        report = run_build(loaded, out, work, to=to, reporter=reporter, engine=kind)
     show = console(quiet=quiet)
     if not report.funnel:
         show.print(f"{report.out} is complete already", markup=False)
@@ -66,6 +96,19 @@ def build(
     show.print(summary(report), markup=False)
     seconds = f"{time.monotonic() - begun:.1f} s"
     show.print(f"{report.out} is ready ({seconds})" if report.out else f"stopped after {to} ({seconds})", markup=False)
+
+
+def _engine(name: str, settings: RaySettings) -> EngineKind:
+    """The engine that was asked for.
+
+    Raises:
+        UsageError: it has no use for what was said of Ray.
+    """
+    if name == "ray":
+        return partial(ray_engine, settings)
+    if settings != RaySettings():
+        raise UsageError("--ray-address and --workers are for --engine ray")
+    return local_engine
 
 
 def _ask_if_costly(recipe: Recipe, to: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from threading import Condition
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """The line stops, so this work ends here; what is finished is kept. Never leaves the line."""
 
 
@@ -42,12 +42,12 @@ class Belt:
         """Lay a piece on the belt, once there is room.
 
         Raises:
-            Stopped: the belt was stopped.
+            StoppedError: the belt was stopped.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._is_stopped or len(self._pieces) < self._capacity)
             if self._is_stopped:
-                raise Stopped
+                raise StoppedError
             self._pieces.append(piece)
             self._changed.notify_all()
 
@@ -55,12 +55,12 @@ class Belt:
         """The next piece, once there is one; None when the belt is closed and empty.
 
         Raises:
-            Stopped: the belt was stopped.
+            StoppedError: the belt was stopped.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._is_stopped or self._is_closed or bool(self._pieces))
             if self._is_stopped:
-                raise Stopped
+                raise StoppedError
             piece = self._pieces.popleft() if self._pieces else None
             self._changed.notify_all()
             return piece

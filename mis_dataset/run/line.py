@@ -14,7 +14,7 @@ from functools import partial
 from threading import Event, Lock, Thread
 from typing import Any
 
-from mis_dataset.run.belt import Piece, Stopped
+from mis_dataset.run.belt import Piece, StoppedError
 from mis_dataset.run.local import Engine
 from mis_dataset.run.post import Post
 from mis_dataset.run.progress import Reporter
@@ -118,7 +118,7 @@ class Line:
         def tick(fraction: float) -> None:
             nonlocal told_so_far
             if self._stopping.is_set():
-                raise Stopped
+                raise StoppedError
             step = min(fraction * source.items, source.items - told_so_far)
             told_so_far += step
             post.count(made=step)
@@ -138,7 +138,7 @@ class Line:
         if place + 1 < len(self._posts):
             self._posts[place + 1].belt.put(piece)
         elif self._stopping.is_set():
-            raise Stopped
+            raise StoppedError
 
     def _left(self, place: int) -> None:
         """One of those at a post has nothing more to do; if it was the last, the stage is complete."""
@@ -168,9 +168,9 @@ class Line:
         def guarded() -> None:
             try:
                 work()
-            except Stopped:
+            except StoppedError:
                 pass
-            except BaseException as error:  # whatever it is, it is for the caller of `run`
+            except BaseException as error:  # noqa: BLE001 - whatever it is, it is for the caller of `run`
                 self._trouble.append(error)
                 self._stop()
 

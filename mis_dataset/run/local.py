@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from mis_dataset.ledger import Ledger
+from mis_dataset.ledger import Ledger, keeping_ledger
 from mis_dataset.recipe import Recipe
 from mis_dataset.run.belt import Piece
 from mis_dataset.run.draw import Tick
@@ -17,7 +17,10 @@ from mis_dataset.run.workbench import Workbench
 class Engine(Protocol):
     """Has shards made, on this machine or on others. Same recipe, same bytes, whichever makes them."""
 
-    def width(self, stage: str) -> int:
+    ledger: Ledger
+    """Keeps the answers and drawings of the build, wherever they are made."""
+
+    def width(self, stage: str, /) -> int:
         """How many shards of a stage are made at the same time."""
 
     def make(self, bench: Workbench, stage: str, source: Piece, tick: Tick) -> Piece:
@@ -28,14 +31,24 @@ class Engine(Protocol):
         """
 
 
-EngineKind = Callable[[Recipe, Path, Ledger], AbstractContextManager[Engine]]
-"""Opens an engine for a build of a recipe in a work folder, whose ledger it uses; closing it ends its workers."""
+EngineKind = Callable[[Recipe, Path], AbstractContextManager[Engine]]
+"""Opens an engine, and a work folder's ledger, for a build of a recipe; closing it ends its workers."""
+
+LEDGER = "ledger.sqlite"
+"""The ledger's file in a work folder."""
 
 
 class LocalEngine:
-    """Makes shards in this process, one of each stage at a time."""
+    """Makes shards in this process, one of each stage at a time.
 
-    def width(self, stage: str) -> int:
+    Args:
+        ledger: of the work folder.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+
+    def width(self, _: str, /) -> int:
         """One: a renderer fills its device, and a client keeps as many requests in flight as its server bears."""
         return 1
 
@@ -44,6 +57,8 @@ class LocalEngine:
         return bench.make(stage, source, tick)
 
 
-def local_engine(recipe: Recipe, work: Path, ledger: Ledger) -> AbstractContextManager[Engine]:
-    """The local engine; it needs nothing to start."""
-    return nullcontext(LocalEngine())
+@contextmanager
+def local_engine(recipe: Recipe, work: Path) -> Iterator[Engine]:
+    """The local engine, for a build of a recipe in a work folder."""
+    with keeping_ledger(work / LEDGER, recipe.prices, recipe.limits) as ledger:
+        yield LocalEngine(ledger)

@@ -6,8 +6,8 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,8 @@ from mis_dataset.run.shards import replacing
 from mis_dataset.run.state import progress_path
 
 _EVERY_S = 1.0
+_SILENCE_S = 30.0
+"""A build that has not told anything for so long is taken for dead."""
 _WINDOW_S = 60.0
 """Rates are means over so much of the past."""
 
@@ -111,9 +113,37 @@ class Monitor:
         }
 
     def _rate(self, state: PostState) -> float:
-        """Items a second, over the last minute."""
+        """Items a second: over the last minute, or over all its time where the stage is complete."""
+        if state.is_complete:
+            return state.made / state.elapsed_s if state.elapsed_s else 0.0
         if not self._past:
             return 0.0
         begun, made = self._past[0]
         seconds = time.monotonic() - begun
         return max(0.0, (state.made - made.get(state.stage, 0.0)) / seconds) if seconds > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a monitor wrote last."""
+
+    told: Mapping[str, Any]
+    """As ``progress/….json`` has it."""
+    age_s: float
+    """Seconds since it was written."""
+
+    @property
+    def state(self) -> str:
+        """``running``, ``stopped``, ``finished``, or ``silent`` if a running build has told nothing for long."""
+        state: str = self.told["state"]
+        return "silent" if state == "running" and self.age_s > _SILENCE_S else state
+
+
+def load_progress(work: Path, out: Path) -> Progress | None:
+    """How the last build into ``out`` goes or went; None if it told nothing that can be read."""
+    path = progress_path(work, out)
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        return Progress(told, max(0.0, time.time() - path.stat().st_mtime)) if "state" in told else None
+    except (OSError, ValueError, TypeError):
+        return None

@@ -51,9 +51,8 @@ class Workbench:
         self.stages = tuple(self._stores)
         """The names of all stages, ``compose`` first."""
         for store in self._stores.values():
-            # All folders of a build are charged together, whichever stage happens to pay first.
-            with ledger.charging(store.folder.name):
-                pass
+            # In the order of the stages, whichever happens to pay first.
+            ledger.open(store.folder.name)
 
     def shards(self, stage: str, upstream: Sequence[str]) -> Shards[Any]:
         """A stage that is complete; ``upstream`` is what each of its shards was made from."""

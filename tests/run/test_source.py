@@ -18,8 +18,9 @@ Entry = tuple[Scenario, ...] | Dropped
 
 
 def source(work: Path, families: Iterator[Entry]) -> Shards[Scenario]:
-    bench = Workbench(work, {"compose": "c" * 64}, [], Ledger(work / "ledger.sqlite"), print)
-    (composed,) = Line(bench, LocalEngine(), Silent()).run(families, 2)
+    engine = LocalEngine(Ledger(work / "ledger.sqlite"))
+    bench = Workbench(work, {"compose": "c" * 64}, [], engine.ledger, print)
+    (composed,) = Line(bench, engine, Silent()).run(families, 2)
     return composed
 
 

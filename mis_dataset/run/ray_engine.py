@@ -1,0 +1,266 @@
+"""The Ray engine: shards are made by actors, on as many machines as the cluster has.
+
+One actor per renderer (with a GPU of its own, if the renderer wants one), and a few for each stage that asks servers.
+What travels are the names of shards: records and pixels lie in the work folder, which all machines share. When an actor
+is lost with its machine, another takes its shard over and goes on from what the ledger kept.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Event, Lock
+from typing import Any
+
+from mis_dataset.backends import require
+from mis_dataset.crew import Crew
+from mis_dataset.errors import MisError
+from mis_dataset.ledger import Ledger
+from mis_dataset.recipe import Recipe
+from mis_dataset.records import SHARDED_STAGES
+from mis_dataset.run.belt import Piece, StoppedError
+from mis_dataset.run.clerk import Clerk, RemoteLedger
+from mis_dataset.run.draw import Tick
+from mis_dataset.run.images import ImageStore
+from mis_dataset.run.local import LEDGER, Engine
+from mis_dataset.run.workbench import Workbench
+
+_LOOK_EVERY_S = 0.2
+_LONGEST_KNOCK_S = 10.0
+_PATIENCE_S = 20.0
+"""How long what is in flight is waited for when the build stops."""
+
+
+@dataclass(frozen=True)
+class RaySettings:
+    """How a cluster is used; nothing here changes a byte of the dataset."""
+
+    address: str | None = None
+    """Of a running cluster, ``auto`` for the one that this machine belongs to; None: this machine alone."""
+    renderers: int | None = None
+    """Actors that draw; None: one per GPU that the cluster has now, if the renderer wants one, else per two CPUs."""
+    askers: int = 1
+    """Actors for each later stage; one keeps as many requests in flight as its servers bear."""
+
+
+class Worker:
+    """Makes shards; the class of the actors.
+
+    Args:
+        name: among the build's workers.
+        recipe, work: what is built, and where.
+        clerk: keeps the ledger.
+        environment: variables to set, such as keys.
+        path: of modules: own backends are found where the driver finds them.
+    """
+
+    def __init__(
+        self, name: str, recipe: Recipe, work: Path, clerk: Any, environment: Mapping[str, str], path: Sequence[str]
+    ) -> None:
+        os.environ.update(environment)
+        sys.path.extend(folder for folder in path if folder not in sys.path)
+        self._crew = Crew.of(recipe)
+        self._work = work
+        self._ledger = RemoteLedger(clerk, name)
+        self._stopping = Event()
+
+    def ping(self) -> None:
+        """Answer."""
+
+    def make(self, prints: Mapping[str, str], stage: str, source: Piece) -> Piece | MisError | None:
+        """What `Workbench.make` gives or raises; None if the worker was told to stop."""
+        try:
+            stages = self._crew.stages(ImageStore(self._work / "images"))
+            return Workbench(self._work, prints, stages, self._ledger, _nobody).make(stage, source, self._tick)
+        except StoppedError:
+            return None
+        except MisError as error:
+            return error
+
+    def stop(self) -> None:
+        """End what is being made; what is in flight is kept."""
+        self._stopping.set()
+
+    def _tick(self, _: float) -> None:
+        if self._stopping.is_set():
+            raise StoppedError
+
+
+class RayEngine:
+    """Has shards made by actors; see `ray_engine`."""
+
+    def __init__(self, ledger: Ledger, pools: Mapping[str, _Pool]) -> None:
+        self.ledger = ledger
+        self._pools = pools
+
+    def width(self, stage: str, /) -> int:
+        """As many as the stage has actors."""
+        return self._pools[stage].size
+
+    def make(self, bench: Workbench, stage: str, source: Piece, tick: Tick) -> Piece:
+        """Have an actor make it, and another one if that is lost; raises as `Engine.make` does."""
+        result = self._pools[stage].have_done(lambda actor: actor.make.remote(bench.prints, stage, source), tick)
+        if isinstance(result, MisError):
+            raise result
+        if result is None:
+            raise StoppedError
+        piece: Piece = result
+        return piece
+
+
+class _Pool:
+    """Actors that do the same."""
+
+    def __init__(self, ray: Any, actors: Sequence[Any]) -> None:
+        self.size = len(actors)
+        self.actors = actors
+        self._ray = ray
+        self._idle: SimpleQueue[Any] = SimpleQueue()
+        self._starting = {actor: actor.ping.remote() for actor in actors}
+        self._lock = Lock()
+
+    def have_done(self, order: Callable[[Any], Any], tick: Tick) -> Any:
+        """What an actor says to an order, and a second one if the first is lost."""
+        from ray.exceptions import RayError, RayTaskError
+
+        while True:
+            actor = self._take(tick)
+            answer = order(actor)
+            try:
+                while not self._ray.wait([answer], timeout=_LOOK_EVERY_S)[0]:
+                    self._stop_if_told(tick, actor, answer)
+                result = self._ray.get(answer)
+            except RayTaskError as error:
+                self._idle.put(actor)
+                raise error.cause from error
+            except RayError:
+                with self._lock:
+                    self._starting[actor] = actor.ping.remote()
+            else:
+                self._idle.put(actor)
+                return result
+
+    def _take(self, tick: Tick) -> Any:
+        """An idle actor, once there is one."""
+        while True:
+            self._welcome()
+            try:
+                return self._idle.get(timeout=_LOOK_EVERY_S)
+            except Empty:
+                tick(0)
+
+    def _welcome(self) -> None:
+        """Take in the actors that have started, or started again.
+
+        Raises:
+            MisError: none ever will.
+        """
+        from ray.exceptions import ActorDiedError, RayError
+
+        with self._lock:
+            for actor, answer in list(self._starting.items()):
+                if not self._ray.wait([answer], timeout=0)[0]:
+                    continue
+                del self._starting[actor]
+                try:
+                    self._ray.get(answer)
+                    self._idle.put(actor)
+                except ActorDiedError as error:
+                    raise MisError(f"a Ray worker cannot start: {error}") from error
+                except RayError:
+                    self._starting[actor] = actor.ping.remote()
+
+    def _stop_if_told(self, tick: Tick, actor: Any, answer: Any) -> None:
+        try:
+            tick(0)
+        except StoppedError:
+            actor.stop.remote()
+            self._ray.wait([answer], timeout=_PATIENCE_S)
+            raise
+
+
+@contextmanager
+def ray_engine(settings: RaySettings, recipe: Recipe, work: Path) -> Iterator[Engine]:
+    """An engine on a Ray cluster, for a build of a recipe in a work folder that all machines share.
+
+    Raises:
+        BackendError: Ray is not installed.
+        MisError: the cluster cannot be reached.
+    """
+    ray = require("ray", "ray")
+    work = work.resolve()
+    with _cluster(ray, settings.address), ExitStack() as ending:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        # The file lies where the driver runs, and so does who keeps it.
+        keeper = ray.remote(Clerk).options(num_cpus=0, scheduling_strategy=here)
+        clerk = keeper.remote(work / LEDGER, recipe.prices, recipe.limits)
+        ending.callback(ray.kill, clerk)
+
+        crew = Crew.of(recipe)
+        environment = {name: os.environ[name] for name in crew.environment() if name in os.environ}
+        path = [str(Path(folder).resolve()) for folder in sys.path]
+
+        def hire(stage: str, count: int, resources: Mapping[str, float]) -> _Pool:
+            kind = ray.remote(Worker).options(
+                max_concurrency=2, max_restarts=-1, scheduling_strategy="SPREAD", **resources
+            )
+            actors = [
+                kind.remote(f"{stage}-{number}", recipe, work, clerk, environment, path) for number in range(count)
+            ]
+            for actor in actors:
+                ending.callback(ray.kill, actor)
+            return _Pool(ray, actors)
+
+        there = ray.cluster_resources()
+        needs = "GPU" if getattr(crew.renderer, "wants_gpu", False) and there.get("GPU") else "CPU"
+        places = there.get("GPU", 0) if needs == "GPU" else there.get("CPU", 0) / 2
+        count = settings.renderers or max(1, int(places))
+        pools = {"render": hire("render", count, {f"num_{needs.lower()}s": 1})}
+        for stage in SHARDED_STAGES[2:]:
+            pools[stage] = hire(stage, settings.askers, {"num_cpus": 0})
+        ledger = RemoteLedger(clerk, "driver")
+        with ledger.charging(""):
+            yield RayEngine(ledger, pools)
+
+
+@contextmanager
+def _cluster(ray: Any, address: str | None) -> Iterator[None]:
+    """A connection to a cluster, which ends with the block unless it was there before."""
+    if ray.is_initialized():
+        yield
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        _knock(address)
+        ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR")
+    except (OSError, RuntimeError, ValueError) as error:
+        raise MisError(
+            f"the Ray cluster {address or 'of this machine'} cannot be used: {error}; is it up? Try: ray status"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _knock(address: str | None) -> None:
+    """See that somebody listens at ``host:port``, or ``ray://host:port``: Ray itself would try for many minutes.
+
+    Raises:
+        OSError: nobody does.
+    """
+    if found := re.fullmatch(r"(?:ray://)?(.+):(\d+)", address or ""):
+        socket.create_connection((found[1], int(found[2])), timeout=_LONGEST_KNOCK_S).close()
+
+
+def _nobody(_: str) -> None:
+    """Notes are the driver's to make."""

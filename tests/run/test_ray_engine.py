@@ -1,0 +1,93 @@
+"""Builds on a real Ray cluster of two nodes on this machine: same bytes, and a lost node costs nothing twice."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import ray
+from chat_server import ChatServer
+from lab import seen
+from ray.cluster_utils import Cluster
+from recipes import lasting, tiny
+from served_teacher import served, teacher_says
+
+from mis_dataset.errors import MisError
+from mis_dataset.pipeline import build
+from mis_dataset.recipe import Recipe
+from mis_dataset.run.local import EngineKind
+from mis_dataset.run.ray_engine import RaySettings, ray_engine
+
+CONCURRENCY = 2
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    nodes.add_node(num_cpus=1)
+    nodes.wait_for_nodes()
+    try:
+        yield nodes
+    finally:
+        nodes.shutdown()
+
+
+def on(cluster: Cluster) -> EngineKind:
+    return partial(ray_engine, RaySettings(cluster.address, renderers=2))
+
+
+def slow(folder: Path, server: ChatServer, screen: str = "") -> Recipe:
+    """A recipe whose images take a while, and are counted; so are requests, by the server."""
+    text = served(server, screen=screen)
+    text = text.replace('"pictogram"\nsize = 64', f'"lab:Sleepy"\nlog = "{folder / "drawn.log"}"')
+    text = text.replace('model = "m"', f'model = "m"\nconcurrency = {CONCURRENCY}')
+    return tiny(folder, text)
+
+
+def test_two_nodes_make_the_same_bytes_as_one_process(tmp_path: Path, cluster: Cluster):
+    with ChatServer(teacher_says) as server:
+        recipe = slow(tmp_path, server)
+        build(recipe, tmp_path / "local", tmp_path / "local_work")
+        build(recipe, tmp_path / "ray", tmp_path / "ray_work", engine=on(cluster))
+    assert lasting(tmp_path / "ray") == lasting(tmp_path / "local")
+
+
+def test_a_node_that_dies_costs_nothing_twice(tmp_path: Path, cluster: Cluster):
+    with ChatServer(teacher_says) as server:
+        recipe = slow(tmp_path, server)
+        log = tmp_path / "drawn.log"
+        (lost,) = (node for node in cluster.list_all_nodes() if not node.is_head())
+
+        def pull_the_plug() -> None:
+            while len(seen(log)) < 8:
+                time.sleep(0.01)
+            cluster.remove_node(lost, allow_graceful=False)
+
+        killer = threading.Thread(target=pull_the_plug)
+        killer.start()
+        build(recipe, tmp_path / "ray", tmp_path / "ray_work", engine=on(cluster))
+        killer.join()
+        drawn, asked = Counter(seen(log)), Counter(str(call.body) for call in server.calls)
+        build(recipe, tmp_path / "local", tmp_path / "local_work")
+    # What was on the way when the node died: one image in the making and those that waited for the encoders.
+    assert sum(drawn.values()) - len(drawn) <= 10
+    assert sum(asked.values()) - len(asked) <= CONCURRENCY
+    assert lasting(tmp_path / "ray") == lasting(tmp_path / "local")
+
+
+def test_trouble_on_a_worker_reaches_the_caller_as_it_is(tmp_path: Path, cluster: Cluster):
+    with ChatServer(teacher_says) as server:
+        recipe = slow(tmp_path, server, screen=f'stops_after = 3\nlog = "{tmp_path / "rows.log"}"')
+        with pytest.raises(MisError, match="the screener stumbles"):
+            build(recipe, tmp_path / "mis", tmp_path / "work", engine=on(cluster))
+
+
+def test_a_cluster_that_is_not_there_is_said(tmp_path: Path):
+    kind = partial(ray_engine, RaySettings("127.0.0.1:1"))
+    with pytest.raises(MisError, match=r"the Ray cluster 127\.0\.0\.1:1 cannot be used"):
+        build(tiny(tmp_path), tmp_path / "mis", tmp_path / "work", engine=kind)

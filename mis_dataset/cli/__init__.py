@@ -11,6 +11,7 @@ from mis_dataset.cli.calibrate import calibrate
 from mis_dataset.cli.clean import clean
 from mis_dataset.cli.compare import compare
 from mis_dataset.cli.evaluate import evaluate
+from mis_dataset.cli.export import export
 from mis_dataset.cli.finetune import finetune
 from mis_dataset.cli.leaderboard import leaderboard
 from mis_dataset.cli.plan import plan
@@ -34,7 +35,20 @@ def cli() -> None:
     """
 
 
-for command in (plan, build, status, clean, validate, push, finetune, evaluate, compare, leaderboard, calibrate):
+for command in (
+    plan,
+    build,
+    status,
+    clean,
+    validate,
+    export,
+    push,
+    finetune,
+    evaluate,
+    compare,
+    leaderboard,
+    calibrate,
+):
     cli.add_command(command)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from threading import Condition
+
+from mis_dataset.run.shards import Outcome
 
 
 class StoppedError(Exception):
@@ -18,8 +20,13 @@ class Piece:
     number: int
     digest: str
     """SHA-256 of the shard's bytes."""
-    items: int
-    """Accepted records."""
+    outcomes: Counter[Outcome]
+    """How many of its items ended how."""
+
+    @property
+    def items(self) -> int:
+        """Accepted records."""
+        return self.outcomes["accepted", ""]
 
 
 class Belt:

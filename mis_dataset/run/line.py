@@ -131,7 +131,7 @@ class Line:
     def _done(self, place: int, piece: Piece, made_of: str) -> None:
         """A shard is finished: count it, and hand it on."""
         post = self._posts[place]
-        post.count(outcomes=self._bench.outcomes(post.stage, piece.number))
+        post.count(outcomes=piece.outcomes)
         with self._lock:
             self._made_of[place][piece.number] = made_of
         self._expect()

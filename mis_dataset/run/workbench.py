@@ -125,17 +125,13 @@ class Workbench:
             store.write(number, list(self._work[stage].work(records, tick)), source.digest)
         return self._piece(store, number, store.outcomes(number, source.digest))
 
-    def outcomes(self, stage: str, number: int) -> Counter[Outcome]:
-        """How the items of a finished shard ended."""
-        return self._stores[stage].outcomes(number, None)
-
     def _gone(self, stage: str, source: Piece) -> list[str]:
         lacks = self._work[stage].lacks
         return lacks(self._stores[stage].pictures(source.number, source.digest)) if lacks else []
 
     @staticmethod
     def _piece(store: ShardStore[Any], number: int, outcomes: Counter[Outcome]) -> Piece:
-        return Piece(number, store.digest(number), outcomes["accepted", ""])
+        return Piece(number, store.digest(number), outcomes)
 
 
 def _composed(entry: tuple[Scenario, ...] | Dropped) -> list[Item[Scenario]]:

@@ -1,0 +1,158 @@
+"""What formats are given: the rows of a dataset, streamed."""
+
+import gc
+import io
+import json
+import random
+import shutil
+import tracemalloc
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from mis_dataset.errors import DatasetError, UsageError
+from mis_dataset.export.source import TESTING, TRAINING, Source
+
+# Counts what Arrow takes while it is in use; has to outlive all of that.
+POOL = pa.proxy_memory_pool(pa.default_memory_pool())
+
+
+def test_rows_come_in_the_datasets_order(dataset: Path):
+    stored = [
+        row
+        for file in ("train", "test-easy", "test-hard")
+        for row in pq.read_table(next((dataset / "data").glob(f"{file}-*"))).to_pylist()
+    ]
+    assert list(Source.open(dataset).rows(intent="all")) == stored
+
+
+def test_harmful_rows_only_unless_asked(dataset: Path):
+    source = Source.open(dataset)
+    assert {row["intent"] for row in source.rows()} == {"harmful"}
+    assert {row["intent"] for row in source.rows(intent="all")} == {"harmful", "benign"}
+    assert list(source.only(source.subsets, "all").rows()) == list(source.rows(intent="all"))
+
+
+def test_images_are_encoded_bytes(dataset: Path):
+    row = next(Source.open(dataset).rows())
+    assert [Image.open(io.BytesIO(image["bytes"])).format for image in row["images"]] == ["PNG", "PNG"]
+
+
+def test_only_subsets_with_rows_are_there(dataset: Path):
+    source = Source.open(dataset)
+    assert (source.name, source.subsets) == ("sample", ("train", "easy", "hard"))
+    assert [source.split(subset) for subset in source.subsets] == ["train", "test", "test"]
+    assert {row["subset"] for row in source.rows("hard")} == {"hard"}
+
+
+def test_a_part_is_in_the_datasets_order(dataset: Path):
+    assert Source.open(dataset).only(["hard", "train"]).subsets == ("train", "hard")
+
+
+def test_a_subset_without_rows_is_named(dataset: Path):
+    with pytest.raises(UsageError, match="no rows in the subset 'real'; it has train, easy, hard"):
+        next(Source.open(dataset).rows("real"))
+
+
+def test_trainers_and_evaluators_take_different_sides(dataset: Path):
+    source = Source.open(dataset)
+    assert TRAINING.subsets(source) == ("train",)
+    assert TESTING.subsets(source) == ("easy", "hard")
+
+
+def test_a_trainer_never_falls_back_on_test_rows(dataset: Path):
+    with pytest.raises(UsageError, match="has no train rows; name the subsets"):
+        TRAINING.subsets(Source.open(dataset).only(["hard"]))
+
+
+def test_counts_are_those_of_the_rows(dataset: Path, rows):
+    counts = Source.open(dataset).counts()
+    for subset in ("train", "easy", "hard"):
+        members = [row for row in rows if row["subset"] == subset]
+        harmful = [row for row in members if row["intent"] == "harmful"]
+        assert counts[subset].rows == len(harmful)
+        assert counts[subset].left_out == len(members) - len(harmful) > 0
+        assert counts[subset].images == sum(len(row["images"]) for row in harmful)
+
+
+def test_two_rows_with_one_id_are_refused(changed, rows):
+    twice = rows[3]["id"]
+    directory = changed(lambda row: [row, row] if row["id"] == twice else [row])
+    with pytest.raises(DatasetError) as caught:
+        Source.open(directory).counts()
+    assert len(caught.value.problems) == 1
+    assert caught.value.problems[0].startswith(f"{twice}: 2 rows")
+
+
+def test_a_folder_that_is_no_dataset_is_refused(tmp_path: Path):
+    with pytest.raises(DatasetError, match="is not a dataset"):
+        Source.open(tmp_path)
+
+
+def test_a_dataset_from_the_future_is_refused(dataset: Path, tmp_path: Path):
+    manifest = json.loads((dataset / "manifest.json").read_text())
+    (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "format": 2, "new": "unknown today"}))
+    with pytest.raises(DatasetError, match=r"newer version(.|\n)*format is 2, this version reads 1; upgrade"):
+        Source.open(tmp_path)
+
+
+def test_files_that_are_gone_are_named(dataset: Path, tmp_path: Path):
+    copy = tmp_path / "copy"
+    shutil.copytree(dataset, copy)
+    gone = next((copy / "data").glob("train-*"))
+    gone.unlink()
+    with pytest.raises(DatasetError, match=f"data/{gone.name} is missing"):
+        Source.open(copy)
+
+
+def test_a_damaged_file_is_named(dataset: Path, tmp_path: Path):
+    copy = tmp_path / "copy"
+    shutil.copytree(dataset, copy)
+    path = next((copy / "data").glob("train-*"))
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DatasetError, match=f"data/{path.name}"):
+        list(Source.open(copy).rows())
+
+
+def test_other_columns_are_refused(dataset: Path, tmp_path: Path):
+    copy = tmp_path / "copy"
+    shutil.copytree(dataset, copy)
+    path = next((copy / "data").glob("train-*"))
+    pq.write_table(pq.read_table(path).drop_columns(["twin_id"]), path)
+    with pytest.raises(DatasetError, match="it has no twin_id"):
+        list(Source.open(copy).rows())
+
+
+def test_a_few_rows_are_in_memory_at_a_time(changed):
+    dice = random.Random(7)
+
+    def noise() -> bytes:
+        buffer = io.BytesIO()
+        Image.frombytes("RGB", (160, 160), dice.randbytes(160 * 160 * 3)).save(buffer, "PNG", compress_level=0)
+        return buffer.getvalue()
+
+    def blown_up(row):
+        images = [{**image, "bytes": noise()} for image in row["images"]]
+        return [{**row, "id": f"{row['id']}-{copy}", "images": images} for copy in range(12)]
+
+    source = Source.open(changed(blown_up))
+    stored = sum(path.stat().st_size for path in (source.directory / "data").iterdir())
+    gc.collect()
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(POOL)
+    tracemalloc.start()
+    try:
+        read = sum(len(image["bytes"]) for row in source.rows(intent="all") for image in row["images"])
+        in_python = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        pa.set_memory_pool(before)
+    # Four rows of at most four images are read together, and a page or two of each file.
+    row_bytes = 4 * 160 * 160 * 3
+    assert in_python < 6 * row_bytes
+    assert POOL.max_memory() < 20 * row_bytes
+    assert read > 60 * row_bytes
+    assert stored > 6 * row_bytes

@@ -28,17 +28,18 @@ from mis_dataset.records import SHARDED_STAGES, Scenario, Screened
 from mis_dataset.resources import resource
 from mis_dataset.rounds import more_wanted, only_new
 from mis_dataset.route import write_review
-from mis_dataset.run.images import ImageStore
 from mis_dataset.run.line import Line
 from mis_dataset.run.local import Engine, EngineKind, local_engine
 from mis_dataset.run.lock import working_in
 from mis_dataset.run.monitor import Monitor
+from mis_dataset.run.place import Place
 from mis_dataset.run.progress import Reporter, Silent
 from mis_dataset.run.stage import Shards
 from mis_dataset.run.state import BuildState
 from mis_dataset.run.workbench import Workbench
 from mis_dataset.settle import Settled, settle
 from mis_dataset.split import Split
+from mis_dataset.storage import reaching
 from mis_dataset.start import Start
 
 _HEALINGS = 3
@@ -72,6 +73,7 @@ def build(
     to: str = "assemble",
     reporter: Reporter | None = None,
     engine: EngineKind = local_engine,
+    storage: str = "",
 ) -> BuildReport:
     """Run a recipe, or what is left of it, up to and including the stage ``to``.
 
@@ -82,6 +84,7 @@ def build(
         to: one of `STAGES`; the rounds after the first are for what comes behind ``screen``.
         reporter: is told how it goes; by default nobody is.
         engine: where shards are made; the bytes do not depend on it.
+        storage: where shards and images lie, if not in ``work``: a folder, or a URL that fsspec reaches.
 
     Raises:
         MisError: see `mis_dataset.errors`; finished shards stay, and the same call goes on from there.
@@ -93,17 +96,18 @@ def build(
             return BuildReport(start.fingerprint, (), None, out, 0, (), False)
         reporter.note(f"{out} is damaged; it is made again")
 
-    with working_in(work):
+    place = Place(work, storage)
+    with working_in(work), reaching(storage):
         for _ in range(_HEALINGS):
             try:
-                return _build(start, out, work, to, reporter, engine)
+                return _build(start, out, place, to, reporter, engine)
             except DamagedImageError as error:
-                damaged = ImageStore(work / "images").purge()
+                damaged = place.images.purge()
                 reporter.note(f"{error} ({damaged} were damaged)")
-        return _build(start, out, work, to, reporter, engine)
+        return _build(start, out, place, to, reporter, engine)
 
 
-def _build(start: Start, out: Path, work: Path, to: str, reporter: Reporter, kind: EngineKind) -> BuildReport:
+def _build(start: Start, out: Path, place: Place, to: str, reporter: Reporter, kind: EngineKind) -> BuildReport:
     """Go rounds until nothing is missing, and assemble what they come to."""
     recipe = start.crew.recipe
     benchmarks = Benchmarks.load(start.crew.benchmarks)
@@ -111,8 +115,8 @@ def _build(start: Start, out: Path, work: Path, to: str, reporter: Reporter, kin
     settled: Settled | None = None
     wanted = start.wanted
     # Answers of paid servers are kept as they come: a stopped build, or a better parser, asks nothing twice.
-    with kind(recipe, work) as engine, Monitor(reporter, work, out, engine.ledger) as monitor:
-        shop = _Workshop(work, out, start.fingerprint, engine, monitor)
+    with kind(recipe, place) as engine, Monitor(reporter, place.work, out, engine.ledger) as monitor:
+        shop = _Workshop(place, out, start.fingerprint, engine, monitor)
         while settled is None or _goes_on(recipe, rounds, settled):
             if settled:
                 reporter.note(f"round {len(rounds)}: {settled.missing}; composing more")
@@ -129,7 +133,7 @@ def _build(start: Start, out: Path, work: Path, to: str, reporter: Reporter, kin
     routed, chosen = settled.routed, settled.chosen
     steps = (*_funnel(rounds), *settled.funnel)
     if routed.graded:
-        queue = write_review(routed, work / f"review-{start.prints['screen'][:12]}.jsonl")
+        queue = write_review(routed, place.work / f"review-{start.prints['screen'][:12]}.jsonl")
         if routed.review:
             reporter.note(f"route: {len(routed.review)} rows on which experts disagree wait for review in {queue}")
     report = BuildReport(start.fingerprint, steps, chosen, None, len(rounds), spent, not rounds[-1].composed_anything)
@@ -140,7 +144,7 @@ def _build(start: Start, out: Path, work: Path, to: str, reporter: Reporter, kin
         raise MisError("no row is left to publish: " + (", ".join(reasons) or "the quotas ask for none"))
     if to == STAGES[-1]:
         facts = _facts(start, settled, steps, rounds, spent)
-        assemble(chosen.rows, facts, work / "images", out, replaces=start.replaces)
+        assemble(chosen.rows, facts, place.images.root, out, replaces=start.replaces)
         report = replace(report, out=out)
     return report
 
@@ -166,7 +170,7 @@ def shortfall_lines(report: BuildReport) -> list[str]:
 class _Workshop:
     """Where a build works, and whom it tells."""
 
-    work: Path
+    place: Place
     out: Path
     fingerprint: str
     """Of the dataset."""
@@ -194,14 +198,14 @@ class _Round:
 
 def _run_round(crew: Crew, wanted: Mapping[Cell, int], earlier: Sequence[_Round], shop: _Workshop, to: str) -> _Round:
     """Compose, render, teach and screen what the rounds before did not."""
-    recipe, images = crew.recipe, ImageStore(shop.work / "images")
+    recipe, place = crew.recipe, shop.place
     known = {name for one in earlier for name in one.scenarios.ids()}
     prints = crew.prints(wanted, known)
     history = [dict(one) for one in (*(one.prints for one in earlier), prints)]
-    BuildState(recipe.name, str(shop.out), shop.fingerprint, history).save(shop.work, shop.out)
+    BuildState(recipe.name, str(shop.out), shop.fingerprint, history, place.storage).save(place.work, shop.out)
     composed = crew.composer.compose(Brief(recipe.seed, asked_for(wanted), recipe.twins))
-    stages = crew.stages(images)[: STAGES.index(to)]  # compose comes before these
-    bench = Workbench(shop.work, prints, stages, shop.engine.ledger, shop.reporter.note)
+    stages = crew.stages(place.images)[: STAGES.index(to)]  # compose comes before these
+    bench = Workbench(place.store, prints, stages, shop.engine.ledger, shop.reporter.note)
     line = Line(bench, shop.engine, shop.reporter)
     scenarios, *later = line.run(only_new(with_real(composed, wanted), known), recipe.shard_size)
     return _Round(prints, scenarios, tuple(later))

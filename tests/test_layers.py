@@ -23,7 +23,7 @@ LAYERS = [
         "agreement",
         "budget",
     },
-    {"backends", "ledger", "tables"},
+    {"backends", "ledger", "storage", "tables"},
     {"recipe_checks"},
     {"recipe"},
     {"chat"},

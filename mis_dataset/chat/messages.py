@@ -26,7 +26,7 @@ def jpeg_part(path: Path, longest_side: int, quality: int) -> Message:
     """
     buffer = io.BytesIO()
     try:
-        with Image.open(path) as image:
+        with path.open("rb") as stream, Image.open(stream) as image:
             picture = image.convert("RGB")
     except OSError as error:
         raise StorageError(f"{path}: this image cannot be read ({error})") from error

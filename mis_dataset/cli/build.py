@@ -45,13 +45,16 @@ Examples:
     show_default=True,
     help="Where shards are made: in this process, or by Ray; the same bytes.",
 )
-@click.option(
-    "--ray-address", help="A running cluster's, 'auto' for the one of this machine.  [default: start one here]"
-)
+@click.option("--ray-address", help="A running cluster's; 'auto': this machine's.  [default: start one here]")
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
     help="Ray actors that draw.  [default: one per GPU if the renderer wants one, else one per two CPUs]",
+)
+@click.option(
+    "--storage",
+    default="",
+    help="Where shards and images lie, such as s3://bucket/mis; every worker has to reach it.  [default: --work]",
 )
 @click.option("--yes", is_flag=True, help="Do not ask before a build that is expected to cost something.")
 @click.option("--dry-run", "dry", is_flag=True, help="Check everything and say what would be done; do nothing.")
@@ -65,6 +68,7 @@ def build(
     engine: str,
     ray_address: str | None,
     workers: int | None,
+    storage: str,
     yes: bool,
     dry: bool,
     quiet: bool,
@@ -88,7 +92,7 @@ def build(
     if not (yes or intention.is_complete):
         _ask_if_costly(loaded, to)
     with reporting(quiet=quiet) as reporter:
-        report = run_build(loaded, out, work, to=to, reporter=reporter, engine=kind)
+        report = run_build(loaded, out, work, to=to, reporter=reporter, engine=kind, storage=storage)
     show = console(quiet=quiet)
     if not report.funnel:
         show.print(f"{report.out} is complete already", markup=False)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 from typing import Protocol
 
 from mis_dataset.ledger import Ledger, keeping_ledger
 from mis_dataset.recipe import Recipe
 from mis_dataset.run.belt import Piece
 from mis_dataset.run.draw import Tick
+from mis_dataset.run.place import Place
 from mis_dataset.run.workbench import Workbench
 
 
@@ -31,8 +31,8 @@ class Engine(Protocol):
         """
 
 
-EngineKind = Callable[[Recipe, Path], AbstractContextManager[Engine]]
-"""Opens an engine, and a work folder's ledger, for a build of a recipe; closing it ends its workers."""
+EngineKind = Callable[[Recipe, Place], AbstractContextManager[Engine]]
+"""Opens an engine, and the ledger of the place, for a build of a recipe; closing it ends its workers."""
 
 LEDGER = "ledger.sqlite"
 """The ledger's file in a work folder."""
@@ -58,7 +58,7 @@ class LocalEngine:
 
 
 @contextmanager
-def local_engine(recipe: Recipe, work: Path) -> Iterator[Engine]:
-    """The local engine, for a build of a recipe in a work folder."""
-    with keeping_ledger(work / LEDGER, recipe.prices, recipe.limits) as ledger:
+def local_engine(recipe: Recipe, place: Place) -> Iterator[Engine]:
+    """The local engine, for a build of a recipe."""
+    with keeping_ledger(place.work / LEDGER, recipe.prices, recipe.limits) as ledger:
         yield LocalEngine(ledger)

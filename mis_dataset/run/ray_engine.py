@@ -1,8 +1,9 @@
 """The Ray engine: shards are made by actors, on as many machines as the cluster has.
 
 One actor per renderer (with a GPU of its own, if the renderer wants one), and a few for each stage that asks servers.
-What travels are the names of shards: records and pixels lie in the work folder, which all machines share. When an actor
-is lost with its machine, another takes its shard over and goes on from what the ledger kept.
+What travels are the names of shards: records and pixels lie in the work folder, or where storage is named, which all
+machines reach. When an actor is lost with its machine, another takes its shard over and goes on from what the ledger
+kept.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from mis_dataset.records import SHARDED_STAGES
 from mis_dataset.run.belt import Piece, StoppedError
 from mis_dataset.run.clerk import Clerk, RemoteLedger
 from mis_dataset.run.draw import Tick
-from mis_dataset.run.images import ImageStore
 from mis_dataset.run.local import LEDGER, Engine
+from mis_dataset.run.place import Place
 from mis_dataset.run.workbench import Workbench
 
 _LOOK_EVERY_S = 0.2
@@ -55,19 +56,19 @@ class Worker:
 
     Args:
         name: among the build's workers.
-        recipe, work: what is built, and where.
+        recipe, place: what is built, and where.
         clerk: keeps the ledger.
         environment: variables to set, such as keys.
         path: of modules: own backends are found where the driver finds them.
     """
 
     def __init__(
-        self, name: str, recipe: Recipe, work: Path, clerk: Any, environment: Mapping[str, str], path: Sequence[str]
+        self, name: str, recipe: Recipe, place: Place, clerk: Any, environment: Mapping[str, str], path: Sequence[str]
     ) -> None:
         os.environ.update(environment)
         sys.path.extend(folder for folder in path if folder not in sys.path)
         self._crew = Crew.of(recipe)
-        self._work = work
+        self._place = place
         self._ledger = RemoteLedger(clerk, name)
         self._stopping = Event()
 
@@ -77,8 +78,8 @@ class Worker:
     def make(self, prints: Mapping[str, str], stage: str, source: Piece) -> Piece | MisError | None:
         """What `Workbench.make` gives or raises; None if the worker was told to stop."""
         try:
-            stages = self._crew.stages(ImageStore(self._work / "images"))
-            return Workbench(self._work, prints, stages, self._ledger, _nobody).make(stage, source, self._tick)
+            stages = self._crew.stages(self._place.images)
+            return Workbench(self._place.store, prints, stages, self._ledger, _nobody).make(stage, source, self._tick)
         except StoppedError:
             return None
         except MisError as error:
@@ -187,22 +188,22 @@ class _Pool:
 
 
 @contextmanager
-def ray_engine(settings: RaySettings, recipe: Recipe, work: Path) -> Iterator[Engine]:
-    """An engine on a Ray cluster, for a build of a recipe in a work folder that all machines share.
+def ray_engine(settings: RaySettings, recipe: Recipe, place: Place) -> Iterator[Engine]:
+    """An engine on a Ray cluster, for a build of a recipe in a place whose storage all machines reach.
 
     Raises:
         BackendError: Ray is not installed.
         MisError: the cluster cannot be reached.
     """
     ray = require("ray", "ray")
-    work = work.resolve()
+    place = place.resolved()
     with _cluster(ray, settings.address), ExitStack() as ending:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         # The file lies where the driver runs, and so does who keeps it.
         keeper = ray.remote(Clerk).options(num_cpus=0, scheduling_strategy=here)
-        clerk = keeper.remote(work / LEDGER, recipe.prices, recipe.limits)
+        clerk = keeper.remote(place.work / LEDGER, recipe.prices, recipe.limits)
         ending.callback(ray.kill, clerk)
 
         crew = Crew.of(recipe)
@@ -214,7 +215,7 @@ def ray_engine(settings: RaySettings, recipe: Recipe, work: Path) -> Iterator[En
                 max_concurrency=2, max_restarts=-1, scheduling_strategy="SPREAD", **resources
             )
             actors = [
-                kind.remote(f"{stage}-{number}", recipe, work, clerk, environment, path) for number in range(count)
+                kind.remote(f"{stage}-{number}", recipe, place, clerk, environment, path) for number in range(count)
             ]
             for actor in actors:
                 ending.callback(ray.kill, actor)

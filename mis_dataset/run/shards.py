@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import os
 import threading
 from collections import Counter
@@ -24,6 +25,7 @@ import pyarrow.parquet as pq
 from mis_dataset.errors import StorageError
 from mis_dataset.records import Failed, Rejected
 from mis_dataset.run.arrow import arrow_type, from_row
+from mis_dataset.storage import is_remote
 
 Record = TypeVar("Record")
 
@@ -89,8 +91,9 @@ class ShardStore(Generic[Record]):
         """
         table = pa.Table.from_pylist([_row(item) for item in items], schema=self._schema)
         table = table.replace_schema_metadata({"upstream": upstream})
-        with replacing(self.path(number)) as temporary:
-            pq.write_table(table, temporary, compression="zstd")
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer, compression="zstd")
+        write_whole(self.path(number), buffer.getvalue())
 
     def read(self, number: int, upstream: str | None) -> list[Item[Record]]:
         """Read a complete shard, made from what has the digest ``upstream``; None: from whatever.
@@ -120,7 +123,7 @@ class ShardStore(Generic[Record]):
         path = self.path(number)
         try:
             # Not read_table: that would take "stage-key=value" folder names for Hive partitions.
-            with pq.ParquetFile(path) as file:
+            with path.open("rb") as stream, pq.ParquetFile(stream) as file:
                 schema = file.schema_arrow
                 rows: list[dict[str, Any]] = file.read(columns=columns).to_pylist()
         except FileNotFoundError:
@@ -155,6 +158,23 @@ def _row(item: Item[Any]) -> dict[str, Any]:
             return {"id": item.id, "status": "failed", "reason": reason, "detail": detail, "record": None}
         case record:
             return {"id": item.id, "status": "accepted", "reason": "", "detail": "", "record": asdict(record)}
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that is there as a whole or not at all, in a folder that is made if need be.
+
+    Raises:
+        StorageError: the disk is full, or the place cannot be written.
+    """
+    if is_remote(path):
+        # Object stores show an object when it is complete, and have no folders.
+        try:
+            path.write_bytes(data)
+        except OSError as error:
+            raise storage_error(error, path) from error
+    else:
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from mis_dataset.errors import OutputError
 from mis_dataset.records import SHARDED_STAGES
 from mis_dataset.run.shards import replacing
 from mis_dataset.seeds import stable_digest
+from mis_dataset.storage import located
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class BuildState:
     """Of the dataset."""
     rounds: Sequence[Mapping[str, str]]
     """The fingerprints of each round's stages."""
+    storage: str = ""
+    """Where the shards lie, if not in the work folder."""
 
     def save(self, work: Path, out: Path) -> None:
         """Keep it in ``work``; later rounds of the same build that are known already stay known.
@@ -37,7 +40,8 @@ class BuildState:
         """
         with suppress(OutputError):
             known = BuildState.load(work, out)
-            if known.fingerprint == self.fingerprint and list(known.rounds[: len(self.rounds)]) == list(self.rounds):
+            is_same = (known.fingerprint, known.storage) == (self.fingerprint, self.storage)
+            if is_same and list(known.rounds[: len(self.rounds)]) == list(self.rounds):
                 return
         with replacing(_state_path(work, out)) as temporary:
             temporary.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
@@ -88,13 +92,14 @@ class StageStatus:
 
 def stage_status(work: Path, state: BuildState) -> Iterator[StageStatus]:
     """Read from the files how far each sharded stage of the last round is; unreadable shards do not count."""
-    prints = state.rounds[-1]
-    total = _planned(stage_folder(work, "compose", prints["compose"]))
+    prints, store = state.rounds[-1], located(state.storage or work)
+    total = _planned(stage_folder(store, "compose", prints["compose"]))
     for stage in SHARDED_STAGES:
         done, statuses = 0, Counter[str]()
-        for path in sorted(stage_folder(work, stage, prints[stage]).glob("shard-*.parquet")):
+        for path in sorted(stage_folder(store, stage, prints[stage]).glob("shard-*.parquet"), key=str):
             try:
-                statuses.update(pq.ParquetFile(path).read(columns=["status"])["status"].to_pylist())
+                with path.open("rb") as stream, pq.ParquetFile(stream) as file:
+                    statuses.update(file.read(columns=["status"])["status"].to_pylist())
             except (pa.ArrowException, OSError):
                 continue
             done += 1

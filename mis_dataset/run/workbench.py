@@ -14,7 +14,7 @@ from mis_dataset.ledger import Ledger
 from mis_dataset.records import Scenario
 from mis_dataset.run.belt import Piece
 from mis_dataset.run.draw import Tick
-from mis_dataset.run.shards import Item, Outcome, ShardError, ShardStore, replacing
+from mis_dataset.run.shards import Item, Outcome, ShardError, ShardStore, write_whole
 from mis_dataset.run.stage import Shards, Stage, accepted, passing_failures
 from mis_dataset.run.state import stage_folder
 
@@ -22,10 +22,10 @@ Families = Iterable["tuple[Scenario, ...] | Dropped"]
 
 
 class Workbench:
-    """The stages of one round over the shards of one work folder; safe to use from several threads.
+    """The stages of one round over the shards of one place; safe to use from several threads.
 
     Args:
-        work: the folder that keeps finished work, ``<stage>-<fingerprint>/shard-*.parquet``.
+        store: where finished work lies, ``<stage>-<fingerprint>/shard-*.parquet``.
         prints: the fingerprint of each stage, that of ``compose`` included; an attribute, too.
         stages: the stages after ``compose``, in order; each works on the shards of the one before it.
         ledger: keeps answers and drawings, and what each stage costs.
@@ -34,7 +34,7 @@ class Workbench:
 
     def __init__(
         self,
-        work: Path,
+        store: Path,
         prints: Mapping[str, str],
         stages: Sequence[Stage[Any, Any]],
         ledger: Ledger,
@@ -46,13 +46,13 @@ class Workbench:
         self._work = {stage.name: stage for stage in stages}
         records = {"compose": Scenario} | {stage.name: stage.record for stage in stages}
         self._stores: dict[str, ShardStore[Any]] = {
-            name: ShardStore(name, stage_folder(work, name, prints[name]), record) for name, record in records.items()
+            name: ShardStore(name, stage_folder(store, name, prints[name]), record) for name, record in records.items()
         }
         self.stages = tuple(self._stores)
         """The names of all stages, ``compose`` first."""
-        for store in self._stores.values():
-            # In the order of the stages, whichever happens to pay first.
-            ledger.open(store.folder.name)
+        # In the order of the stages, whichever happens to pay first.
+        for shards in self._stores.values():
+            ledger.open(shards.folder.name)
 
     def shards(self, stage: str, upstream: Sequence[str]) -> Shards[Any]:
         """A stage that is complete; ``upstream`` is what each of its shards was made from."""
@@ -88,8 +88,7 @@ class Workbench:
                 store.write(number, items, "")
                 yield self._piece(store, number, store.outcomes(number, ""))
                 number += 1
-        with replacing(store.folder / "plan.json") as temporary:
-            temporary.write_text(json.dumps({"shards": number}), encoding="utf-8")
+        write_whole(store.folder / "plan.json", json.dumps({"shards": number}).encode())
 
     def find(self, stage: str, source: Piece) -> Piece | None:
         """The shard that a stage made of another before; None if there is none that can stay."""

@@ -20,6 +20,7 @@ from mis_dataset.records import ORDINALS, Failed, Grade, Labelled, Rejected, Ver
 from mis_dataset.resources import resource
 from mis_dataset.schema import load_schema
 from mis_dataset.seeds import stable_seed
+from mis_dataset.storage import located
 
 _PROMPTS = Path(__file__).with_name("prompts")
 _GUIDE = _PROMPTS / "openai_expert_guide.txt"
@@ -130,7 +131,7 @@ class _Part:
 
 def _parts(row: Labelled) -> dict[str, _Part]:
     """A row's parts by the targets of their grades."""
-    question, images = row.scenario.question, tuple(Path(picture.path) for picture in row.pictures)
+    question, images = row.scenario.question, tuple(located(picture.path) for picture in row.pictures)
     return {
         "question": _Part("question", question, ()),
         **{f"{ordinal} image": _Part("image", "", (path,)) for ordinal, path in zip(ORDINALS, images, strict=False)},

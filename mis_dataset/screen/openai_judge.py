@@ -18,6 +18,7 @@ from mis_dataset.records import ORDINALS, Failed, Intent, Labelled, Verdict
 from mis_dataset.resources import resource
 from mis_dataset.schema import load_schema
 from mis_dataset.seeds import stable_seed
+from mis_dataset.storage import located
 
 _PROMPTS: dict[Intent, Path] = {
     intent: Path(__file__).with_name("prompts") / f"openai_judge_{intent}.txt" for intent in ("harmful", "benign")
@@ -66,7 +67,7 @@ class OpenaiJudge(VisionSettings):
             yield result if isinstance(result, Verdict) else self._cannot(result.reason, result.detail)
 
     async def _judge(self, chat: Chat, row: Labelled) -> Verdict | Failed:
-        intent, images = row.scenario.intent, [Path(picture.path) for picture in row.pictures]
+        intent, images = row.scenario.intent, [located(picture.path) for picture in row.pictures]
         content = [*await asyncio.to_thread(self.show, images), text_part(_prompt(row))]
         answer = await ask_json(
             chat,

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import ray
 from chat_server import ChatServer
 from lab import seen
 from ray.cluster_utils import Cluster

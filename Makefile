@@ -3,7 +3,7 @@
 PYTHON ?= python3
 PIP_FLAGS ?= --quiet --disable-pip-version-check
 
-.PHONY: help preview test miniature format clean
+.PHONY: help preview test miniature bench format clean
 
 help:  ## say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,8 +19,11 @@ test: .venv-test/ready  ## lint, check types and run the whole suite in an envir
 	.venv-test/bin/mypy
 	.venv-test/bin/python -m pytest
 
-miniature: .venv-test/ready  ## the paper's claim in miniature: small models learn from the dataset, and what (about 45 minutes on two cores)
+miniature: .venv-test/ready  ## the paper's claim in miniature: small models learn from the dataset, and what (about 25 minutes on two cores)
 	.venv-test/bin/python -m benchmarks.miniature
+
+bench: .venv-test/ready  ## what everything costs, as ratios: one table (about an hour on two idle cores; BENCH=--quick takes minutes)
+	.venv-test/bin/python -m benchmarks $(BENCH)
 
 format: .venv-test/ready  ## format the code
 	.venv-test/bin/ruff check --fix .

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from mis_dataset.records import Rejected, Rendered
-from mis_dataset.run.stage import Shards
 from mis_dataset.run.shards import Item, Outcome, kind
+from mis_dataset.run.stage import Shards
 
 
 @dataclass(frozen=True)

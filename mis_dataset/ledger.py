@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -133,9 +133,11 @@ class Ledger:
                     self._sum()
 
     def close(self) -> None:
-        """Close the file, if it was opened."""
-        if self._connection:
-            self._connection.close()
+        """Close the file, if it was opened; what comes in late opens it again, for it is paid for."""
+        with self._lock:
+            if self._connection:
+                self._connection.close()
+                self._connection = None
 
     def get(self, key: str) -> dict[str, Any] | None:
         """What is kept under a key; None if there is nothing, or nothing came of it.
@@ -148,24 +150,33 @@ class Ledger:
         what: dict[str, Any] | None = json.loads(row[0]) if row else None
         return what
 
-    def pay(self, key: str, folder: str, usage: Usage) -> None:
-        """Charge something to a stage's folder as soon as it is paid for; what came of it is `put` when it is there.
+    def pay(self, key: str, folder: str, usage: Usage, what: Mapping[str, Any] | None = None) -> None:
+        """Charge something to a stage's folder as soon as it is paid for.
 
         Paid for twice (a drawing whose file was lost), it counts twice.
+
+        Args:
+            key: of what was asked or ordered.
+            folder: the stage's.
+            usage: what it took.
+            what: what came of it; None if that is not there yet, and is `put` when it is.
 
         Raises:
             StorageError: the file cannot be used.
         """
-        with self._database() as database:
+        numbers = vars(usage).values()
+        with self._database() as database, database:
+            database.execute("BEGIN IMMEDIATE")  # one commit for all, and all or nothing
             if database.execute("SELECT 1 FROM kept WHERE key = ?", (key,)).fetchone():
                 self.charge(key, folder)
             sums = ", ".join(f"{column} = {column} + excluded.{column}" for column in _NUMBERS.split(", ")[1:])
             database.execute(
-                f"INSERT INTO kept VALUES (?, 'null', ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET {sums}",
-                (key, *astuple(usage)),
+                "INSERT INTO kept VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET "
+                f"what = iif(excluded.what = 'null', what, excluded.what), {sums}",
+                (key, json.dumps(what), *numbers),
             )
             database.execute("INSERT OR IGNORE INTO used VALUES (?, ?)", (key, folder))
-            self._add(Cost(_stage(folder), *astuple(usage)))
+            self._add(Cost(_stage(folder), *numbers))
 
     def put(self, key: str, what: Mapping[str, Any]) -> None:
         """Keep an answer or a drawing that was paid for; a process killed after this returns has it still.
@@ -247,8 +258,7 @@ class Account:
 
     def keep(self, key: str, what: Mapping[str, Any], usage: Usage) -> None:
         """Keep what was just paid for."""
-        self.ledger.pay(key, self.folder, usage)
-        self.ledger.put(key, what)
+        self.ledger.pay(key, self.folder, usage, what)
 
 
 @contextmanager

@@ -39,8 +39,8 @@ from mis_dataset.run.state import BuildState
 from mis_dataset.run.workbench import Workbench
 from mis_dataset.settle import Settled, settle
 from mis_dataset.split import Split
-from mis_dataset.storage import reaching
 from mis_dataset.start import Start
+from mis_dataset.storage import reaching
 
 _HEALINGS = 3
 """How often a build goes on by itself when it meets damaged images; a disk that damages more is for a person to see."""

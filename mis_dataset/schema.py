@@ -1,7 +1,8 @@
 """The JSON Schemas in ``dataset_card/schemas`` as Arrow types, as `datasets` features, and as checks of values.
 
 The schemas are the source of truth for the public columns; everything here is derived from them. A schema whose
-``x-feature`` is ``image`` stands for the features' ``Image``: the encoded bytes and a file name.
+``x-feature`` is ``image`` stands for the features' ``Image``: the encoded bytes and a file name. What is marked
+``x-if-known`` may be null, an empty list or a shorter one in a dataset that others made.
 """
 
 from __future__ import annotations
@@ -28,6 +29,13 @@ def load_schema(name: str) -> dict[str, Any]:
     text = resource("dataset_card", "schemas", f"{name}.schema.json").read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(text)
     return schema
+
+
+@cache
+def lenient_schema(name: str) -> dict[str, Any]:
+    """The schema for a dataset that was imported: what is marked ``x-if-known`` may be unknown."""
+    lenient: dict[str, Any] = _lenient(load_schema(name))
+    return lenient
 
 
 def arrow_schema(name: str) -> pa.Schema:
@@ -60,6 +68,19 @@ _Validator = extend(  # type: ignore[no-untyped-call]
     Draft202012Validator,
     type_checker=Draft202012Validator.TYPE_CHECKER.redefine("string", lambda _, value: isinstance(value, str | bytes)),
 )
+
+
+def _lenient(part: Any) -> Any:
+    if isinstance(part, list):
+        return [_lenient(item) for item in part]
+    if not isinstance(part, dict):
+        return part
+    found = {key: _lenient(value) for key, value in part.items()}
+    if not found.pop("x-if-known", False):
+        return found
+    if _kind(found) == "array":
+        return {key: value for key, value in found.items() if key != "minItems"}
+    return found | {"type": [_kind(found), "null"]}
 
 
 def _kind(schema: Mapping[str, Any]) -> str:

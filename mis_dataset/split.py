@@ -113,7 +113,9 @@ def _families(rows: Sequence[Screened], dropped: list[Item[Screened]]) -> list[F
 
 
 def _without_duplicates(families: Sequence[Family], spec: SplitSpec, dropped: list[Item[Screened]]) -> Iterator[Family]:
-    pictures = NearIndex(spec.image_distance)
+    # What the rows of one family share makes none of them a duplicate.
+    shown = ({picture.phash for row in family.rows for picture in row.pictures} for family in families)
+    pictures = NearIndex(spec.image_distance, among=itertools.chain.from_iterable(shown))
     exact: dict[tuple[object, ...], str] = {}
     asked: Counter[tuple[bool, str]] = Counter()
     for family in families:

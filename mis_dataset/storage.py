@@ -41,8 +41,8 @@ def reaching(storage: str) -> Iterator[None]:
         yield
     except _foreign_errors() as error:
         raise StorageError(
-            f"{storage} cannot be used: {error}; see to its address, your credentials and the network, and run the same "
-            "command again: finished work is kept"
+            f"{storage} cannot be used: {error}; see to its address, your credentials and the network, and run the "
+            "same command again: finished work is kept"
         ) from error
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 import pytest
+from official_files import OfficialFiles
 from recipes import tiny, tiny_text
 
 from mis_dataset.backends import BACKEND_STAGES, available
@@ -84,6 +85,7 @@ def test_the_readmes_loading_code_runs(
 ):
     build(tiny(tmp_path), tmp_path / "build" / "mis", tmp_path / "work")
     (tmp_path / "mis").symlink_to(tmp_path / "build" / "mis")
+    OfficialFiles(tmp_path / "MIS").write()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):

@@ -79,7 +79,7 @@ def test_each_config_has_its_rows(built, monkeypatch):
 
 def test_configs_and_splits_can_be_asked_for(built, monkeypatch):
     monkeypatch.chdir(built)
-    assert get_dataset_config_names("mis") == ["default", "easy", "hard", "provenance"]
+    assert get_dataset_config_names("mis") == ["default", "easy", "hard", "provenance", "paper"]
     assert get_dataset_split_names("mis", "default") == ["train", "test"]
     assert get_dataset_split_names("mis", "hard") == ["test"]
 

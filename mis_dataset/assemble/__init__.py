@@ -1,34 +1,34 @@
 """Assemble: turn screened rows into the directory that is published: Parquet, card, recipe, manifest.
 
     README.md                the dataset card, with configs and features in its YAML
-    recipe.toml              the recipe as written
+    recipe.toml              the recipe as written; none if the rows were imported
     manifest.json            what everything is, to the byte; written last
     data/*.parquet           the rows: train, test-easy, test-hard, test-real
     provenance/*.parquet     how each row was made
-    assets/*.png             the card's pictures
+    assets/*.png             the card's pictures; no images of imported rows, which nobody may have looked at
 
 The directory appears whole or not at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from mis_dataset.assemble import columns, layout
 from mis_dataset.assemble.card import render_card
 from mis_dataset.assemble.counts import count
-from mis_dataset.assemble.facts import BuildFacts, Quota
+from mis_dataset.assemble.facts import BuildFacts, Imported, Quota
 from mis_dataset.assemble.folder import fresh_directory
 from mis_dataset.assemble.manifest import write_manifest
-from mis_dataset.assemble.parquet import measure, write_parquet
+from mis_dataset.assemble.parquet import FileSize, write_parquet
 from mis_dataset.assemble.plot import draw_composition, draw_preview
 from mis_dataset.records import SUBSETS, Screened, side_of
 from mis_dataset.run.images import ImageStore
 from mis_dataset.schema import arrow_schema
 
-__all__ = ["BuildFacts", "Quota", "assemble"]
+__all__ = ["BuildFacts", "Imported", "Quota", "assemble"]
 
 
 def assemble(rows: Sequence[Screened], facts: BuildFacts, images: Path, out: Path, replaces: str = "") -> None:
@@ -47,38 +47,37 @@ def assemble(rows: Sequence[Screened], facts: BuildFacts, images: Path, out: Pat
     """
     store = ImageStore(images)
     with fresh_directory(out, facts.fingerprint, replaces) as folder:
-        _write_rows(rows, store, folder)
-        _write_provenance(rows, facts, folder)
-        paths = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.parquet"))
-        files = [measure(folder, path) for path in paths]
+        files = [*_write_rows(rows, store, folder), *_write_provenance(rows, facts, folder)]
         # In the order in which a reader finds them, so that the card can be checked against the files alone.
         ordered = sorted(rows, key=lambda row: SUBSETS.index(row.scenario.subset))
         counts = count(ordered)
         draw_composition(counts, folder / layout.COMPOSITION)
-        draw_preview(rows, store, folder / layout.PREVIEW)
-        (folder / layout.RECIPE).write_text(facts.recipe_text, encoding="utf-8")
+        if not facts.imported:
+            draw_preview(rows, store, folder / layout.PREVIEW)
+            (folder / layout.RECIPE).write_text(facts.recipe_text, encoding="utf-8")
         (folder / layout.CARD).write_text(render_card(ordered, counts, facts, files), encoding="utf-8")
         write_manifest(folder, rows, facts, {file.path: file.rows for file in files})
 
 
-def _write_rows(rows: Sequence[Screened], store: ImageStore, folder: Path) -> None:
+def _write_rows(rows: Sequence[Screened], store: ImageStore, folder: Path) -> Iterator[FileSize]:
     def to_row(record: Screened) -> dict[str, Any]:
         return columns.row(record, store.read(record))
 
     for subset in SUBSETS:
         members = [row for row in rows if row.scenario.subset == subset]
-        write_parquet(folder / layout.data_stem(subset), arrow_schema("row"), members, to_row, store.size)
+        yield from write_parquet(folder, layout.data_stem(subset), arrow_schema("row"), members, to_row, store.size)
 
 
-def _write_provenance(rows: Sequence[Screened], facts: BuildFacts, folder: Path) -> None:
+def _write_provenance(rows: Sequence[Screened], facts: BuildFacts, folder: Path) -> Iterator[FileSize]:
     def to_row(record: Screened) -> dict[str, Any]:
-        return columns.provenance(record, facts.name, facts.stages)
+        return columns.provenance(record, "" if facts.imported else facts.name, facts.stages)
 
     # The rows of one side in the order in which the subsets' files follow one another.
     for side in ("train", "test"):
         subsets = [subset for subset in SUBSETS if side_of(subset) == side]
         members = [row for subset in subsets for row in rows if row.scenario.subset == subset]
-        write_parquet(folder / "provenance" / side, arrow_schema("provenance"), members, to_row, _provenance_size)
+        schema = arrow_schema("provenance")
+        yield from write_parquet(folder, f"provenance/{side}", schema, members, to_row, _provenance_size)
 
 
 def _provenance_size(record: Screened) -> int:

@@ -1,4 +1,7 @@
-"""The dataset card: ``dataset_card/README.md.j2`` filled with what the data say of themselves."""
+"""The dataset card: a template of ``dataset_card`` filled with what the data say of themselves.
+
+``README.md.j2`` is for what a recipe built, ``IMPORTED.md.j2`` for what others made; ``parts`` are in both.
+"""
 
 from __future__ import annotations
 
@@ -67,6 +70,7 @@ def read_metadata(card: str) -> dict[str, Any]:
 def render_card(rows: Sequence[Screened], counts: Counts, facts: BuildFacts, files: Sequence[FileSize]) -> str:
     """The whole card as text."""
     environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(resource("dataset_card")),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -81,7 +85,7 @@ def render_card(rows: Sequence[Screened], counts: Counts, facts: BuildFacts, fil
         "yaml": _yaml,
         "code": _code,
     }
-    template = environment.from_string(resource("dataset_card", "README.md.j2").read_text(encoding="utf-8"))
+    template = environment.get_template("IMPORTED.md.j2" if facts.imported else "README.md.j2")
     example = _example(rows)
     return template.render(
         metadata=_yaml(data_metadata(files)),

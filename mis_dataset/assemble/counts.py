@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mis_dataset.funnel import FunnelStep
@@ -26,7 +26,8 @@ class Counts:
     rows: int
     subset_intent: Counter[tuple[str, str]]  # subset, intent
     cells: Counter[tuple[str, str, str]]  # sub-category, subset, intent
-    relations: Counter[str]
+    categories: Mapping[str, str]  # of each sub-category
+    relations: Counter[str]  # of the rows that have one
     images_per_row: Counter[int]
     harmful: int
     harmful_with_twin: int
@@ -43,8 +44,10 @@ class Counts:
 
     @property
     def sub_categories(self) -> list[str]:
-        """The sub-categories that have rows, in the taxonomy's order."""
-        return [name for name in taxonomy().sub_categories if any(key[0] == name for key in self.cells)]
+        """The sub-categories that have rows, in the taxonomy's order; then others, which imported rows may have."""
+        known = list(taxonomy().sub_categories)
+        others = sorted(self.categories.keys() - set(known), key=lambda name: (not name, name))
+        return [name for name in [*known, *others] if name in self.categories]
 
     @property
     def images(self) -> int:
@@ -83,7 +86,8 @@ def count(rows: Sequence[Screened]) -> Counts:
         rows=len(rows),
         subset_intent=Counter((scenario.subset, scenario.intent) for scenario in scenarios),
         cells=Counter((scenario.sub_category, scenario.subset, scenario.intent) for scenario in scenarios),
-        relations=Counter(scenario.relation for scenario in scenarios),
+        categories={scenario.sub_category: scenario.category for scenario in scenarios},
+        relations=Counter(scenario.relation for scenario in scenarios if scenario.relation),
         images_per_row=Counter(len(scenario.images) for scenario in scenarios),
         harmful=len(harmful),
         harmful_with_twin=sum(scenario.twin_id is not None for scenario in harmful),

@@ -23,17 +23,27 @@ class Quota:
 
 
 @dataclass(frozen=True)
+class Imported:
+    """Where a dataset comes from that was not built but brought along."""
+
+    format: str
+    """The layout in which it lay: a name of `mis_dataset.intake.available`."""
+    source: str
+    """The name of its folder or file; never a path of this machine."""
+
+
+@dataclass(frozen=True)
 class BuildFacts:
     """Everything about a build that its rows do not tell."""
 
     name: str
-    """The recipe's name."""
+    """The recipe's name, or the one under which the dataset was imported."""
     recipe_text: str
-    """The recipe as written; shipped as ``recipe.toml``."""
+    """The recipe as written; shipped as ``recipe.toml``. Empty for what was imported."""
     fingerprint: str
     """Of the whole dataset: equal fingerprints, equal data."""
     stages: Mapping[str, str]
-    """The fingerprint of each of compose, render, teach and screen."""
+    """The fingerprint of each of compose, render, teach and screen; empty for what was imported."""
     funnel: tuple[FunnelStep, ...]
     """In the order of the stages."""
     quotas: tuple[Quota, ...]
@@ -48,6 +58,8 @@ class BuildFacts:
     checks: Checks | None = None
     """None if no model looked at the images."""
     card: CardSpec = field(default_factory=CardSpec)
+    imported: Imported | None = None
+    """None for what a recipe built."""
 
     @property
     def totals(self) -> Totals:

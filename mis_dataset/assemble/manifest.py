@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from mis_dataset.records import SUBSETS, Screened, side_of
 from mis_dataset.schema import checker, load_schema
 
 FORMAT = 1
+_HASHED_AT_ONCE = 4
 
 
 def write_manifest(directory: Path, rows: Sequence[Screened], facts: BuildFacts, row_counts: Mapping[str, int]) -> None:
@@ -26,6 +28,7 @@ def write_manifest(directory: Path, rows: Sequence[Screened], facts: BuildFacts,
     subsets = Counter(row.scenario.subset for row in rows)
     sides = Counter(side_of(row.scenario.subset) for row in rows)
     files = sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file())
+    known = files_facts(directory, files)
     manifest = {
         "format": FORMAT,
         "name": facts.name,
@@ -43,12 +46,18 @@ def write_manifest(directory: Path, rows: Sequence[Screened], facts: BuildFacts,
         "spent_per_row": per_row(facts.spent, len(rows)) if facts.spent else {},
         "agreement": [asdict(agreement) for agreement in facts.agreement],
         "decontamination": [asdict(contamination) for contamination in facts.decontamination],
+        **({"imported": {**asdict(facts.imported), "card": asdict(facts.card)}} if facts.imported else {}),
         "files": {
-            path: {**file_facts(directory / path), **({"rows": row_counts[path]} if path in row_counts else {})}
-            for path in files
+            path: {**known[path], **({"rows": row_counts[path]} if path in row_counts else {})} for path in files
         },
     }
     (directory / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def files_facts(directory: Path, paths: Collection[str]) -> dict[str, dict[str, Any]]:
+    """`file_facts` of several files of a directory, some at a time: hashing leaves the interpreter free."""
+    with ThreadPoolExecutor(_HASHED_AT_ONCE) as pool:
+        return dict(zip(paths, pool.map(lambda path: file_facts(directory / path), paths), strict=True))
 
 
 def file_facts(path: Path) -> dict[str, Any]:
@@ -91,6 +100,10 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         raise DatasetError(f"{directory} is not a dataset:", [f"{MANIFEST}: {error.strerror}; {remedy}"]) from error
     except ValueError as error:
         raise DatasetError(f"{directory} is not a dataset:", [f"{MANIFEST}: not valid JSON: {error}"]) from error
+    if isinstance(manifest, dict) and isinstance(manifest.get("format"), int) and manifest["format"] > FORMAT:
+        found = f"{MANIFEST}: its format is {manifest['format']}, and this version knows {FORMAT}"
+        remedy = "pip install --upgrade mis-dataset"
+        raise DatasetError(f"{directory} was written by a later version of mis-dataset:", [f"{found}; {remedy}"])
     if problems := checker(load_schema("manifest"))(manifest):
         raise DatasetError(f"{path} breaks its schema:", problems)
     return manifest

@@ -8,9 +8,10 @@ edited dataset uploads only what changed).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,6 +24,7 @@ MAX_GROUP_ROWS = 100
 
 ToRow = Callable[[Screened], dict[str, Any]]
 SizeOf = Callable[[Screened], int]
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -37,29 +39,43 @@ class FileSize:
     file_bytes: int
 
 
-def write_parquet(stem: Path, schema: pa.Schema, records: Sequence[Screened], to_row: ToRow, size_of: SizeOf) -> None:
-    """Write records as ``stem-00000-of-0000N.parquet``; no more than a row group is in memory at a time.
+def write_parquet(
+    directory: Path, stem: str, schema: pa.Schema, records: Sequence[Screened], to_row: ToRow, size_of: SizeOf
+) -> list[FileSize]:
+    """Write records as ``stem-00000-of-0000N.parquet`` and say how much each file holds.
+
+    The images of one row group are read while the group before it is encoded.
 
     Args:
-        stem: path and beginning of the file names.
+        directory: the dataset's.
+        stem: beginning of the files' paths, relative to the directory.
         schema: the columns.
         records: in the order to write.
-        to_row: makes a record's row; called once per record.
+        to_row: makes a record's row; called once per record, in a thread of its own.
         size_of: about how many bytes a record's row takes.
     """
-    stem.parent.mkdir(parents=True, exist_ok=True)
+    (directory / stem).parent.mkdir(parents=True, exist_ok=True)
     files = list(_cut(records, size_of, MAX_FILE_BYTES, len(records)))
+    heavy = [field.name for field in schema if _holds_bytes(field.type)]
+    sizes = []
     for number, members in enumerate(files):
-        path = stem.with_name(f"{stem.name}-{number:05d}-of-{len(files):05d}.parquet")
+        path = f"{stem}-{number:05d}-of-{len(files):05d}.parquet"
+        groups = _cut(members, size_of, MAX_GROUP_BYTES, MAX_GROUP_ROWS)
+        data_bytes = 0
         with pq.ParquetWriter(
-            path, schema, compression="zstd", use_content_defined_chunking=True, write_page_index=True
+            directory / path, schema, compression="zstd", use_content_defined_chunking=True, write_page_index=True
         ) as writer:
-            for group in _cut(members, size_of, MAX_GROUP_BYTES, MAX_GROUP_ROWS):
-                writer.write_table(pa.Table.from_pylist([to_row(record) for record in group], schema))
+            for rows in _one_ahead([to_row(record) for record in group] for group in groups):
+                data_bytes += _write_group(writer, rows, heavy)
+        # Arrow reads numbers with a bitmap that they were written without, so the rest is measured as it is read.
+        light = [name for name in schema.names if name not in heavy]
+        data_bytes += sum(group.nbytes for group in read_groups(directory / path, light))
+        sizes.append(FileSize(path, len(members), data_bytes, (directory / path).stat().st_size))
+    return sizes
 
 
-def read_groups(path: Path) -> Iterator[pa.Table]:
-    """A file's row groups, one at a time.
+def read_groups(path: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:
+    """A file's row groups, one at a time; all columns, or those that are named.
 
     Raises:
         OSError: the file cannot be opened, or is damaged inside.
@@ -67,14 +83,32 @@ def read_groups(path: Path) -> Iterator[pa.Table]:
     """
     with pq.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
-            yield file.read_row_group(group)
+            yield file.read_row_group(group, columns)
 
 
-def measure(directory: Path, path: str) -> FileSize:
-    """Read a file to see how much it holds."""
-    sizes = [(group.num_rows, group.nbytes) for group in read_groups(directory / path)]
-    rows, data_bytes = (sum(column) for column in zip(*sizes, strict=True))
-    return FileSize(path, rows, data_bytes, (directory / path).stat().st_size)
+def _holds_bytes(kind: pa.DataType) -> bool:
+    """Whether there are encoded images in it."""
+    return pa.types.is_binary(kind) or any(_holds_bytes(kind.field(place).type) for place in range(kind.num_fields))
+
+
+def _write_group(writer: pq.ParquetWriter, rows: list[dict[str, Any]], heavy: list[str]) -> int:
+    """Write a row group, empty the list, and return what the ``heavy`` columns take as Arrow tables."""
+    table = pa.Table.from_pylist(rows, writer.schema)
+    rows.clear()  # the table has the images now; the memory is for those of the next group
+    writer.write_table(table)
+    size = int(table.select(heavy).nbytes)
+    del table
+    pa.default_memory_pool().release_unused()
+    return size
+
+
+def _one_ahead(groups: Iterator[Made]) -> Iterator[Made]:
+    """Each group, made while the one before it is in use."""
+    with ThreadPoolExecutor(1) as maker:
+        coming = maker.submit(next, groups, None)
+        while (group := coming.result()) is not None:
+            coming = maker.submit(next, groups, None)
+            yield group
 
 
 def _cut(records: Sequence[Screened], size_of: SizeOf, max_bytes: int, max_rows: int) -> Iterator[Sequence[Screened]]:

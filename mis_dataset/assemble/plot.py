@@ -45,7 +45,7 @@ def draw_composition(counts: Counts, path: Path) -> None:
     longest = max((counts.sub_category(name) for name in names), default=1)
     for place, name in enumerate(names):
         y = top + _ROW * place
-        canvas.text((_LABELS, y + 2), name, 15, align_right=True)
+        canvas.text((_LABELS, y + 2), name or "not given", 15, align_right=True)
         x = float(_LABELS + 12)
         for subset in SUBSETS:
             for intent, colour in zip(_INTENTS, _HUES[subset], strict=True):

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from mis_dataset.agreement import Agreement
-from mis_dataset.assemble.facts import BuildFacts, Quota
+from mis_dataset.assemble.facts import BuildFacts, Imported, Quota
 from mis_dataset.assemble.layout import RECIPE, data_stem
 from mis_dataset.budget import Cost
 from mis_dataset.decontaminate import Contamination
@@ -48,9 +48,10 @@ def read_rows(directory: Path, files: Mapping[str, Any]) -> list[Screened]:
 
 
 def read_facts(directory: Path, manifest: Mapping[str, Any]) -> BuildFacts:
-    """What the manifest and the recipe tell of the build."""
-    text = (directory / RECIPE).read_text(encoding="utf-8")
-    written = tomllib.loads(text).get("card", {})
+    """What the manifest and the recipe tell of the build, or the manifest alone of what was imported."""
+    imported = manifest.get("imported")
+    text = "" if imported else (directory / RECIPE).read_text(encoding="utf-8")
+    written = imported["card"] if imported else tomllib.loads(text).get("card", {})
     card: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in written.items()}
     return BuildFacts(
         name=manifest["name"],
@@ -65,6 +66,7 @@ def read_facts(directory: Path, manifest: Mapping[str, Any]) -> BuildFacts:
         decontamination=tuple(Contamination(**found) for found in manifest["decontamination"]),
         checks=Checks(**manifest["checks"]) if manifest["checks"] else None,
         card=CardSpec(**card),
+        imported=Imported(imported["format"], imported["source"]) if imported else None,
     )
 
 
@@ -73,13 +75,15 @@ def _screened(row: Mapping[str, Any], made: Mapping[str, Any]) -> Screened:
         id=row["id"],
         family="",
         twin_id=row["twin_id"],
-        category=row["category"],
-        sub_category=row["sub_category"],
+        category=row["category"] or "",
+        sub_category=row["sub_category"] or "",
         subset=row["subset"],
         intent=row["intent"],
-        relation=row["relation"],
+        relation=row["relation"] or "",
         question=row["question"],
-        images=tuple(ImageSpec(image["object"], image["prompt"], image["harmful"]) for image in made["images"]),
+        images=tuple(
+            ImageSpec(image["object"] or "", image["prompt"], bool(image["harmful"])) for image in made["images"]
+        ),
         rationale="",
         reply="",
         origin=from_row(Origin, made["origin"]),
@@ -88,8 +92,8 @@ def _screened(row: Mapping[str, Any], made: Mapping[str, Any]) -> Screened:
     teacher = made["teacher"]
     label = Label(
         perception=tuple(row["perception"]),
-        reasoning=row["reasoning"],
-        answer=row["answer"],
+        reasoning=row["reasoning"] or "",
+        answer=row["answer"] or "",
         teacher=teacher["model"],
         revision=teacher["revision"],
         raw=teacher["raw"],

@@ -13,15 +13,16 @@ import os
 import random
 import re
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from mis_dataset.backends import require
 from mis_dataset.chat.limiter import limiter_of
-from mis_dataset.chat.messages import Message, valid_unicode
+from mis_dataset.chat.messages import Message, encoded, valid_unicode
+from mis_dataset.chat.transport import over_aiohttp
 from mis_dataset.errors import BackendError, ServerAuthError, ServerError, ServerModelError, ServerUnreachableError
 from mis_dataset.ledger import Account, Usage, request_key
 from mis_dataset.records import Failed, Rejected
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LONGEST_PAUSE_S = 120.0
+_SHARE_OF_REFUSAL = 1 / 4
+"""Of a retry: what being turned down for the rate costs a row while others are answered; a storm is not its fault."""
 # Endings that the server was paid for; asking again would cost again and say the same.
 _PAID = {"refused", "truncated", "content_filtered"}
 _FILTER_CODES = {"content_filter", "content_policy_violation"}
@@ -72,10 +75,12 @@ class Chat:
         self._is_patient = is_patient and settings.max_retries > 0 and settings.patience_s > 0
         self._limiter = limiter_of(settings.base_url, settings.model)
         self._joined = ExitStack()
+        self._in_flight: set[asyncio.Task[Any]] = set()
+        self._is_stopping = False
         self._key = _key(settings.api_key_env)
         self._openai = openai = require("openai", "openai")
-        httpx = require("httpx2", "openai")
-        limits = httpx.Limits(max_connections=settings.concurrency, max_keepalive_connections=settings.concurrency)
+        self._httpx = httpx = require("httpx2", "openai")
+        transport = over_aiohttp(settings.base_url, settings.concurrency)
         try:
             self._client = openai.AsyncOpenAI(
                 base_url=settings.base_url,
@@ -83,7 +88,7 @@ class Chat:
                 # Retries are ours alone: the client's own cannot be told how long to wait.
                 max_retries=0,
                 timeout=openai.Timeout(settings.timeout_s, connect=min(settings.timeout_s, 10.0)),
-                http_client=openai.DefaultAsyncHttpxClient(limits=limits),
+                http_client=openai.DefaultAsyncHttpxClient(transport=transport),
             )
         except httpx.InvalidURL as error:
             raise BackendError(f"base_url: {settings.base_url!r} is no address ({error})") from error
@@ -95,6 +100,11 @@ class Chat:
     async def __aexit__(self, *_: object) -> None:
         self._joined.close()
         await self._client.close()
+
+    def stop(self) -> Collection[asyncio.Task[Any]]:
+        """Send nothing more; returns the tasks whose requests are in flight, and will be charged."""
+        self._is_stopping = True
+        return self._in_flight.copy()
 
     async def ask(
         self, messages: Sequence[Message], *, schema: Mapping[str, Any] | None = None, seed: int | None = None
@@ -116,6 +126,7 @@ class Chat:
             ServerError: no request can succeed; see its subclasses.
             ServerUnreachableError: the server went down and was waited for in vain.
             BudgetError: a limit of the recipe is reached.
+            CancelledError: `stop` was called.
         """
         settings, account = self._settings, self._account
         if account is None:
@@ -126,7 +137,7 @@ class Chat:
             revision=settings.revision,
             temperature=settings.temperature,
             max_tokens=settings.max_tokens,
-            messages=messages,
+            messages=encoded(messages, is_brief=True).decode(),
             schema=schema,
             seed=seed,
         )
@@ -142,13 +153,15 @@ class Chat:
         self, messages: Sequence[Message], schema: Mapping[str, Any] | None, seed: int | None
     ) -> tuple[ChatAnswer | Rejected | Failed, Usage]:
         limiter, settings = self._limiter, self._settings
-        encoded = json.dumps(messages, ensure_ascii=False).encode()
-        tries = retries = growth = answers = 0
+        # Once, for all tries: with images, that is most of the work.
+        conversation = encoded(messages)
+        tries, retries, growth, answers = 0, 0.0, 0, limiter.answers
         while True:
             try:
                 async with limiter.slot() as slot:
                     try:
-                        outcome = await self._fit(encoded, schema, seed)
+                        with self._sending():
+                            outcome = await self._fit(conversation, schema, seed)
                     except _NoAnswer as trouble:
                         suspect = self._is_patient and not tries
                         await slot.troubled(pause_s=trouble.pause_s, backoff_s=settings.backoff_s, suspect=suspect)
@@ -156,19 +169,36 @@ class Chat:
                     slot.answered()
                     return outcome
             except _NoAnswer as trouble:
+                self._go_on()
                 tries += 1
                 if self._is_patient and limiter.is_down:
                     # The limiter makes it wait; rows do not pay for a server that is gone.
                     if limiter.down_s > settings.patience_s:
                         raise self._gone(trouble) from trouble
-                elif retries == settings.max_retries:
+                elif retries >= settings.max_retries:
                     return Failed(trouble.reason, str(trouble)), self._usage(None, 0.0)
                 else:
                     # A server that answered others meanwhile needs no longer pauses: the limiter sees to its load.
-                    growth = growth + 1 if retries and limiter.answers == answers else 0
+                    is_alone = limiter.answers == answers
+                    growth = growth + 1 if retries and is_alone else 0
                     answers = limiter.answers
                     await asyncio.sleep(self._backoff(growth))
-                    retries += 1
+                    retries += 1 if is_alone or trouble.reason != "rate_limited" else _SHARE_OF_REFUSAL
+
+    @contextmanager
+    def _sending(self) -> Iterator[None]:
+        """Within the block a request is in flight that will be charged, whether its answer is read or not."""
+        self._go_on()
+        if task := asyncio.current_task():
+            self._in_flight.add(task)
+        try:
+            yield
+        finally:
+            self._in_flight.discard(task)
+
+    def _go_on(self) -> None:
+        if self._is_stopping:
+            raise asyncio.CancelledError
 
     def _gone(self, trouble: _NoAnswer) -> ServerUnreachableError:
         settings = self._settings
@@ -179,14 +209,14 @@ class Chat:
         )
 
     async def _fit(
-        self, encoded: bytes, schema: Mapping[str, Any] | None, seed: int | None
+        self, conversation: bytes, schema: Mapping[str, Any] | None, seed: int | None
     ) -> tuple[ChatAnswer | Rejected, Usage]:
         """Send a request, and where it is turned down, without the parameter that is to blame."""
         turned_down: set[str] = set()
         while True:
             parameters = self._parameters(schema, seed, turned_down)
             try:
-                outcome = await self._send(encoded, parameters)
+                outcome = await self._send(conversation, parameters)
             except _BadRequest as refusal:
                 culprit = refusal.culprit(parameters)
                 if culprit is None:
@@ -224,20 +254,20 @@ class Chat:
         longest: float = min(self._settings.backoff_s * 2**growth, _LONGEST_PAUSE_S)
         return longest * random.uniform(0.5, 1.0)
 
-    async def _send(self, encoded: bytes, parameters: Mapping[str, Any]) -> tuple[ChatAnswer | Rejected, Usage]:
+    async def _send(self, conversation: bytes, parameters: Mapping[str, Any]) -> tuple[ChatAnswer | Rejected, Usage]:
         """One HTTP request; the client's errors become ours here."""
         openai, settings = self._openai, self._settings
         begun = time.monotonic()
         try:
             # The client's own time-out starts anew with every byte; this one is for the whole answer.
             async with asyncio.timeout(settings.timeout_s):
-                completion = await self._client.post(
+                response = await self._client.post(
                     "/chat/completions",
-                    cast_to=openai.types.chat.ChatCompletion,
-                    # Encoded once for all tries: with images, that is most of the work.
-                    content=_body(encoded, {"model": settings.model, **parameters}),
-                    options={"headers": {"content-type": "application/json"}},
+                    # As it came: the client's own models take as long as all the rest, and hold it to nothing.
+                    cast_to=self._httpx.Response,
+                    content=_body(conversation, {"model": settings.model, **parameters}),
                 )
+            completion = json.loads(response.content)
         except (TimeoutError, openai.APITimeoutError) as error:
             raise _NoAnswer("timed_out", f"no answer within {settings.timeout_s:g} s") from error
         except openai.APIConnectionError as error:
@@ -252,12 +282,11 @@ class Chat:
 
     def _usage(self, completion: Any, seconds: float) -> Usage:
         """What an answer took, whatever is in it."""
-        usage = getattr(completion, "usage", None)
         return Usage(
             model=self._settings.model,
             requests=1,
-            prompt_tokens=getattr(usage, "prompt_tokens", None) or 0,
-            completion_tokens=getattr(usage, "completion_tokens", None) or 0,
+            prompt_tokens=_at(completion, "usage", "prompt_tokens") or 0,
+            completion_tokens=_at(completion, "usage", "completion_tokens") or 0,
             seconds=seconds,
         )
 
@@ -284,15 +313,14 @@ class Chat:
 
     def _read(self, completion: Any) -> ChatAnswer | Rejected:
         """The first choice of a completion; gateways are known to answer 200 without one."""
-        choice = next(iter(getattr(completion, "choices", None) or ()), None)
-        message = getattr(choice, "message", None)
-        if choice is None or message is None:
+        choice = _at(completion, "choices", 0)
+        message = _at(choice, "message")
+        if not isinstance(message, dict):
             raise _NoAnswer("no_completion", f"the answer holds no completion: {self._hide_key(str(completion))[:200]}")
-        if refusal := getattr(message, "refusal", None):
+        if refusal := message.get("refusal"):
             return Rejected("refused", f"the model refused: {self._hide_key(str(refusal))[:300]}")
-        content = getattr(message, "content", None)
+        content, finish_reason = message.get("content"), _at(choice, "finish_reason")
         text = valid_unicode(self._hide_key(content)) if isinstance(content, str) else ""
-        finish_reason = getattr(choice, "finish_reason", None)
         if finish_reason == "content_filter":
             return Rejected("content_filtered", "the server's content filter cut the answer off")
         if finish_reason == "length":
@@ -301,8 +329,8 @@ class Chat:
         usage = self._usage(completion, 0.0)
         return ChatAnswer(
             text=text,
-            model=getattr(completion, "model", None) or self._settings.model,
-            fingerprint=getattr(completion, "system_fingerprint", None) or "",
+            model=_at(completion, "model") or self._settings.model,
+            fingerprint=_at(completion, "system_fingerprint") or "",
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
         )
@@ -336,9 +364,19 @@ class _BadRequest(Exception):  # noqa: N818 - as above
         return next(iter(named), "response_format" if "response_format" in parameters else None)
 
 
-def _body(encoded: bytes, parameters: Mapping[str, Any]) -> bytes:
+def _body(conversation: bytes, parameters: Mapping[str, Any]) -> bytes:
     """A request of encoded messages and some parameters, as JSON."""
-    return json.dumps(parameters).encode()[:-1] + b', "messages": ' + encoded + b"}"
+    return b"".join((json.dumps(parameters).encode()[:-1], b', "messages": ', conversation, b"}"))
+
+
+def _at(value: Any, *path: str | int) -> Any:
+    """What is at a path of keys and places; None where there is nothing, whatever a gateway sends."""
+    for step in path:
+        try:
+            value = value[step]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value
 
 
 def _key(variable: str) -> str:

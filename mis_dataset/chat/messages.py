@@ -1,11 +1,13 @@
-"""What goes into a request: images as JPEG, prompts from text files."""
+"""What goes into a request: images as JPEG, prompts from text files; and all of it as JSON."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
-from collections.abc import Mapping
-from functools import cache
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache, lru_cache
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -17,23 +19,24 @@ from mis_dataset.errors import BackendError, StorageError
 Message = Mapping[str, Any]
 """One entry of the request's ``messages``, or one part of its content."""
 
+_KEPT_IMAGES = 256
+"""A quarter of a megabyte each, or less; as many as two shards of 32 rows with four images show."""
+
 
 def jpeg_part(path: Path, longest_side: int, quality: int) -> Message:
     """A message part with an image as JPEG, shrunk so that neither side is longer than ``longest_side`` pixels.
 
+    The last few are kept: teacher, critics and judges are shown the images of a shard one after the other.
+
     Raises:
         StorageError: the file cannot be read.
     """
-    buffer = io.BytesIO()
     try:
-        with path.open("rb") as stream, Image.open(stream) as image:
-            picture = image.convert("RGB")
+        state = path.stat()
+        url = _jpeg_url(path, longest_side, quality, state.st_mtime, state.st_size)
     except OSError as error:
         raise StorageError(f"{path}: this image cannot be read ({error})") from error
-    picture.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
-    picture.save(buffer, "JPEG", quality=quality)
-    encoded = base64.b64encode(buffer.getvalue()).decode()
-    return {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{encoded}"}}
+    return {"type": "image_url", "image_url": {"url": url}}
 
 
 def text_part(text: str) -> Message:
@@ -57,6 +60,64 @@ def fill_prompt(path: Path, **values: object) -> str:
 def valid_unicode(text: str) -> str:
     """The text with lone surrogates, which no file can hold, replaced by ``?``."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def encoded(messages: Sequence[Message], *, is_brief: bool = False) -> bytes:
+    """The messages as JSON, keys in order; images are most of it, and are not searched for what to escape.
+
+    Args:
+        messages: as the chat completions API takes them.
+        is_brief: whether images are only named, by what is in them.
+    """
+    return b"".join(_list(_message(message, is_brief) for message in messages))
+
+
+def _message(message: Message, is_brief: bool) -> Iterator[bytes]:
+    if isinstance(message["content"], str):
+        yield _json(message)
+    else:
+        yield b'{"content": '
+        yield from _list(_part(part, is_brief) for part in message["content"])
+        yield b", " + _json({key: value for key, value in message.items() if key != "content"})[1:]
+
+
+def _part(part: Message, is_brief: bool) -> Iterator[bytes]:
+    url = part.get("image_url", {}).get("url")
+    if isinstance(url, _ImageUrl):
+        yield from (b'{"image_url": {"url": "', (url.name if is_brief else url).encode(), b'"}, "type": "image_url"}')
+    else:
+        yield _json(part)
+
+
+def _list(items: Iterable[Iterator[bytes]]) -> Iterator[bytes]:
+    yield b"["
+    for place, item in enumerate(items):
+        yield b", " if place else b""
+        yield from item
+    yield b"]"
+
+
+def _json(value: Message) -> bytes:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True).encode()
+
+
+class _ImageUrl(str):
+    """A data URL, in which JSON has nothing to escape."""
+
+    name: str
+    """SHA-256 of the image."""
+
+
+@lru_cache(maxsize=_KEPT_IMAGES)
+def _jpeg_url(path: Path, longest_side: int, quality: int, *_state: float) -> _ImageUrl:
+    buffer = io.BytesIO()
+    with path.open("rb") as stream, Image.open(stream) as image:
+        picture = image.convert("RGB")
+    picture.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
+    picture.save(buffer, "JPEG", quality=quality)
+    url = _ImageUrl("data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode())
+    url.name = hashlib.sha256(buffer.getvalue()).hexdigest()
+    return url
 
 
 @cache

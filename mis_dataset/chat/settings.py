@@ -64,6 +64,13 @@ class ChatSettings:
         minimum=0,
     )
 
+    grace_s: float = option(
+        3.0,
+        "Seconds that requests in flight get to be answered, and kept, when work is stopped.",
+        tuning=True,
+        minimum=0,
+    )
+
     turned_down: set[str] = field(init=False, default_factory=set, repr=False, compare=False)
     """Request parameters that this server was found not to take, in this run."""
 
@@ -79,11 +86,11 @@ class ChatSettings:
 
         ``work`` passes on the `Failed` that `Chat.ask` returns when its retries are used up. Where these were for
         passing trouble, the item is worked on once more when all others are done, and results wait for it from its
-        place on; a `Failed` reaches the caller only beside items that were answered. Closing the iterator cancels what
-        is in flight.
+        place on; a `Failed` reaches the caller only beside items that were answered. Closed early, or stopped by an
+        error, nothing new is asked, and what is in flight has ``grace_s`` to be answered and kept in the ledger.
 
         Raises:
-            ServerError: the server cannot be used (wrong key, unknown model); at once, whatever else is in flight.
+            ServerError: the server cannot be used (wrong key, unknown model); after ``grace_s`` at most.
             ServerUnreachableError: three items in a row, or every item, got no answer at all; or the server went down
                 in between, and was waited for in vain.
             BudgetError: a limit of the recipe is reached.
@@ -111,7 +118,7 @@ class ChatSettings:
         account = open_account()
         # Most of these fail for reasons of their own, and must not pass for a server that is down.
         chat = partial(Chat, self, account, is_patient=False)
-        with closing(in_order(work, failed, chat, self.concurrency)) as results:
+        with closing(in_order(work, failed, chat, self.concurrency, self.grace_s)) as results:
             for _, result in done:
                 yield next(results) if self._may_pass(result) else result
 
@@ -121,7 +128,7 @@ class ChatSettings:
         unanswered: list[Failed] = []
         answered = False
         account = open_account()
-        with closing(in_order(work, items, lambda: Chat(self, account), self.concurrency)) as results:
+        with closing(in_order(work, items, lambda: Chat(self, account), self.concurrency, self.grace_s)) as results:
             for result in results:
                 if isinstance(result, Failed):
                     unanswered.append(result)

@@ -13,11 +13,13 @@ from mis_dataset.cli.compare import compare
 from mis_dataset.cli.evaluate import evaluate
 from mis_dataset.cli.export import export
 from mis_dataset.cli.finetune import finetune
+from mis_dataset.cli.import_ import import_
 from mis_dataset.cli.leaderboard import leaderboard
 from mis_dataset.cli.plan import plan
 from mis_dataset.cli.push import push
 from mis_dataset.cli.status import status
 from mis_dataset.cli.validate import validate
+from mis_dataset.cli.verify import verify
 from mis_dataset.errors import MisError
 
 
@@ -41,7 +43,9 @@ for command in (
     status,
     clean,
     validate,
+    verify,
     export,
+    import_,
     push,
     finetune,
     evaluate,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -52,6 +55,11 @@ Examples:
     help="Ray actors that draw.  [default: one per GPU if the renderer wants one, else one per two CPUs]",
 )
 @click.option(
+    "--askers",
+    type=click.IntRange(min=1),
+    help="Ray actors for each stage that asks servers.  [default: one per 16 that draw]",
+)
+@click.option(
     "--storage",
     default="",
     help="Where shards and images lie, such as s3://bucket/mis; every worker has to reach it.  [default: --work]",
@@ -68,6 +76,7 @@ def build(
     engine: str,
     ray_address: str | None,
     workers: int | None,
+    askers: int | None,
     storage: str,
     yes: bool,
     dry: bool,
@@ -79,7 +88,7 @@ def build(
     need.
     """
     begun = time.monotonic()
-    kind = _engine(engine, RaySettings(ray_address, workers))
+    kind = _engine(engine, RaySettings(ray_address, workers, askers))
     loaded = load_recipe(recipe)
     if limit is not None:
         loaded = loaded.limited(limit)
@@ -91,7 +100,7 @@ def build(
         return
     if not (yes or intention.is_complete):
         _ask_if_costly(loaded, to)
-    with reporting(quiet=quiet) as reporter:
+    with _terminable(), reporting(quiet=quiet) as reporter:
         report = run_build(loaded, out, work, to=to, reporter=reporter, engine=kind, storage=storage)
     show = console(quiet=quiet)
     if not report.funnel:
@@ -100,6 +109,23 @@ def build(
     show.print(summary(report), markup=False)
     seconds = f"{time.monotonic() - begun:.1f} s"
     show.print(f"{report.out} is ready ({seconds})" if report.out else f"stopped after {to} ({seconds})", markup=False)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Within the block SIGTERM, which the schedulers of clusters send, stops as Ctrl-C does; exit code 143."""
+
+    def stop(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except SystemExit:
+        click.echo("\nterminated; finished work is kept: the same command goes on from there", err=True)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _engine(name: str, settings: RaySettings) -> EngineKind:
@@ -111,7 +137,7 @@ def _engine(name: str, settings: RaySettings) -> EngineKind:
     if name == "ray":
         return partial(ray_engine, settings)
     if settings != RaySettings():
-        raise UsageError("--ray-address and --workers are for --engine ray")
+        raise UsageError("--ray-address, --workers and --askers are for --engine ray")
     return local_engine
 
 

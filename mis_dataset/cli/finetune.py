@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from mis_dataset.cli._console import console, quiet_option
+from mis_dataset.errors import UsageError
 from mis_dataset.finetune import FinetuneSettings, load_settings, push_model
 from mis_dataset.finetune import finetune as run_finetune
 from mis_dataset.finetune.devices import is_first_process
@@ -61,6 +62,8 @@ def finetune(recipe: Path | None, out: Path, push: str | None, public: bool, qui
     RECIPE is a TOML file of settings; flags override it. A run that was stopped goes on where it was: run the same
     command again.
     """
+    if public and not push:
+        raise UsageError("--public means nothing without --push, which says where to publish")
     settings = load_settings(
         recipe,
         {

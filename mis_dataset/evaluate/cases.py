@@ -29,6 +29,8 @@ INTENTS: tuple[Intents, ...] = get_args(Intents)
 PROBES: tuple[Probe, ...] = get_args(Probe)
 
 _COLUMNS = ("id", "question", "category", "sub_category", "subset", "intent", "twin_id", "relation", "objects")
+_NAMES_OF_IMAGES = "images.list.element.path"
+"""Read to count the images without reading them."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,8 @@ class Source:
         found = [case for path in self._files(subset) for case in _read(path)]
         found = [case for case in found if intents in ("both", case.row.intent)]
         if not found:
-            raise UsageError(f"{self.directory} has no {intents} rows in {subset}; choose others, or build them")
+            kind = "" if intents == "both" else f"{intents} "
+            raise UsageError(f"{self.directory} has no {kind}rows in {subset}; choose others, or build them")
         return found if limit_families is None else _limited(found, limit_families)
 
     def _files(self, subset: TestSubset) -> list[Path]:
@@ -108,7 +111,7 @@ def _limited(cases: Sequence[Case], families: int) -> list[Case]:
 def _read(path: Path) -> Iterator[Case]:
     with _reading(path), pq.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
-            rows = file.read_row_group(group, columns=list(_COLUMNS)).to_pylist()
+            rows = file.read_row_group(group, columns=[*_COLUMNS, _NAMES_OF_IMAGES]).to_pylist()
             yield from (_case(row, partial(_images, path, group, place)) for place, row in enumerate(rows))
 
 
@@ -118,10 +121,11 @@ def _case(row: dict[str, Any], load_images: Callable[[], Sequence[bytes]]) -> Ca
         intent=row["intent"],
         response="",
         subset=row["subset"],
-        category=row["category"],
-        sub_category=row["sub_category"],
-        relation=row["relation"],
-        images=len(row["objects"]),
+        # Of an imported row, these may be unknown.
+        category=row["category"] or "",
+        sub_category=row["sub_category"] or "",
+        relation=row["relation"] or "",
+        images=len(row["images"]),
         twin_id=row["twin_id"],
     )
     return Case(answered, row["question"], load_images, tuple(row["objects"]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from mis_dataset.backends import require
 from mis_dataset.finetune.devices import EXTRA
 
@@ -11,6 +13,8 @@ def hush(*, bars: bool) -> None:
 
     Going on from a checkpoint, the trainer warns of weights that it does not find; `load_model` has loaded them.
     """
+    # Every process would warn of weights that have no share in a step, such as the projector's where no image is shown.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     logging = require("transformers", EXTRA).utils.logging
     logging.set_verbosity_error()
     if not bars:

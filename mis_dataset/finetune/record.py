@@ -32,7 +32,7 @@ _BY_CONTENT = ("data", "data_revision", "general", "general_revision")
 
 def run_fingerprint(settings: FinetuneSettings, seen: Survey) -> str:
     """Identifies a run: everything that can change what is learnt."""
-    chosen = {key: value for key, value in identity(settings)["settings"].items() if key not in _BY_CONTENT}
+    chosen = {key: _plain(value) for key, value in identity(settings)["settings"].items() if key not in _BY_CONTENT}
     return stable_digest(json.dumps(chosen, sort_keys=True), seen.fingerprint)
 
 
@@ -43,10 +43,11 @@ def begin(out: Path, fingerprint: str) -> None:
         OutputError: it holds something else.
     """
     mark = out / CHECKPOINTS / "run.json"
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        if _held(out / RECORD) != fingerprint and _held(mark) != fingerprint:
-            raise OutputError(f"{out} holds another run or other files; choose another --out, or move it away")
+    if fingerprint in (_held(out / RECORD), _held(mark)):
         return
+    # A run that stopped before its first checkpoint, say because a row did not fit, leaves nothing to lose.
+    if out.is_file() or any(path.is_file() and path != mark for path in out.rglob("*")):
+        raise OutputError(f"{out} holds another run or other files; choose another --out, or move it away")
     mark.parent.mkdir(parents=True, exist_ok=True)
     mark.write_text(json.dumps({"fingerprint": fingerprint}) + "\n", encoding="utf-8")
 
@@ -115,6 +116,11 @@ def write_record(out: Path, record: Mapping[str, Any]) -> None:
 def short_name(place: str | None) -> str | None:
     """A folder's or file's own name; an id on the Hub as it is."""
     return place and (Path(place).expanduser().resolve().name if Path(place).expanduser().exists() else place)
+
+
+def _plain(value: Any) -> Any:
+    """The same for 2 epochs in a recipe and 2.0 of a flag."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _held(path: Path) -> str | None:

@@ -71,7 +71,8 @@ def finetune(
     source = read_source(settings)
     rows = [*source.rows, *general_rows(settings, len(source.rows))]
     seen = survey(rows, settings.max_side)
-    begin(out, run_fingerprint(settings, seen))
+    if is_first_process():  # the others would find the folder half marked
+        begin(out, run_fingerprint(settings, seen))
     if record := read_record(out):
         return Finetuned(out, record, is_new=False)
 

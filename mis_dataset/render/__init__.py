@@ -42,6 +42,8 @@ class Drawing:
     """Where a photograph comes from: a URL, or a file's name; empty for an image that was drawn."""
     licence: str = ""
     """A photograph's licence, as its source states it."""
+    made_with: str = ""
+    """The processor, versions and whatever else pixels depend on; empty where it is the package alone."""
 
 
 class Renderer(Protocol):

@@ -11,12 +11,12 @@ from typing import Any
 
 from mis_dataset.backends import require
 from mis_dataset.errors import RenderError
+from mis_dataset.render._memory import is_out_of_memory
 from mis_dataset.render._weights import check_folder, read_index
 
 EXTRA = "diffusion"
 _FROM_TEXT = {"prompt", "generator", "height", "width"}
 _FROM_MORE_THAN_TEXT = {"strength", "control_image", "num_frames"}
-_MEMORY_SIGNS = ("out of memory", "allocate memory", "not enough memory")
 
 
 def pick_device(device: str) -> str:
@@ -71,8 +71,8 @@ def fetch(model: str, revision: str, variant: str | None) -> Path:
     return Path(folder)
 
 
-def load(folder: Path, *, device: str, dtype: str, variant: str | None, offload: bool) -> Any:
-    """A text-to-image pipeline, ready to be called.
+def load(folder: Path, *, dtype: str, variant: str | None) -> Any:
+    """A text-to-image pipeline, in the CPU's memory.
 
     Raises:
         RenderError: files are missing or damaged, the class is unknown or needs more than text, or memory is short.
@@ -95,10 +95,6 @@ def load(folder: Path, *, device: str, dtype: str, variant: str | None, offload:
             folder, dtype=getattr(torch, dtype), variant=variant, use_safetensors=True
         )
         pipeline.set_progress_bar_config(disable=True)
-        if offload:
-            pipeline.enable_model_cpu_offload(device=device)
-        else:
-            pipeline.to(device)
     takes = inspect.signature(pipeline.__call__).parameters.keys()
     if not takes >= _FROM_TEXT or takes & _FROM_MORE_THAN_TEXT:
         raise RenderError(
@@ -126,6 +122,13 @@ def change_scheduler(pipeline: Any, name: str) -> None:
         )
     with failures_told(f"cannot set up scheduler = {name!r}", "Leave scheduler out to use the model's own."):
         pipeline.scheduler = fitting[name].from_config(current.config)
+
+
+def native_pixels(pipeline: Any) -> int:
+    """How many pixels a model's images have where no size is asked for; a megapixel if it does not say."""
+    side = getattr(pipeline, "default_sample_size", None)
+    scale = getattr(pipeline, "vae_scale_factor", None)
+    return (side * scale) ** 2 if isinstance(side, int) and isinstance(scale, int) else 2**20
 
 
 def call_defaults(pipeline: Any) -> dict[str, Any]:
@@ -196,7 +199,7 @@ def failures_told(what: str, remedy: str) -> Iterator[None]:
     try:
         yield
     except (ImportError, MemoryError, OSError, RuntimeError, TypeError, ValueError, broken_file) as error:
-        if isinstance(error, MemoryError) or any(sign in str(error) for sign in _MEMORY_SIGNS):
+        if is_out_of_memory(error):
             remedy = (
                 "Memory is short: set offload = true, lower batch_size, width and height, choose dtype = 'bfloat16', "
                 "or take a smaller model."

@@ -10,14 +10,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-from PIL.Image import Image
-
-from mis_dataset.backends import require
 from mis_dataset.errors import BackendError, RenderError
 from mis_dataset.options import local_path, option
 from mis_dataset.records import Rejected
 from mis_dataset.render import Drawing, DrawOrder
+from mis_dataset.render._few_steps import few_steps
+from mis_dataset.render._made_with import made_with
+from mis_dataset.render._memory import (
+    GIB,
+    WHOLE,
+    Placement,
+    choose_placement,
+    denoiser_of,
+    free_bytes,
+    measured_sizes,
+    place,
+)
 from mis_dataset.render._pipelines import (
     EXTRA,
     call_defaults,
@@ -26,12 +34,16 @@ from mis_dataset.render._pipelines import (
     failures_told,
     fetch,
     load,
+    native_pixels,
     pick_device,
     pick_dtype,
     quiet,
     reads_whole,
 )
-from mis_dataset.render._weights import check_folder, folder_digest
+from mis_dataset.render._press import Press, Proof
+from mis_dataset.render._prompts import RememberedPrompts
+from mis_dataset.render._speed import can_compile, quantise, skip_steps
+from mis_dataset.render._weights import check_folder, folder_digest, read_index
 
 _BLANK_SPREAD = 2.0
 """A picture whose colour channels all have a smaller standard deviation (of 255) shows nothing."""
@@ -44,15 +56,18 @@ class DiffusionRenderer:
     """Draws each image from a random generator of its own, seeded by its order.
 
     The starting noise is drawn on the CPU, so it is the same on every device. With ``batch_size`` 1 the pixels
-    depend on prompt, seed and settings alone; in larger batches also, slightly, on the images drawn together. A
+    depend on prompt, seed and settings alone; in larger batches also, slightly, on how many are drawn together. A
     safety checker that comes with the model stays on. The model is loaded when the first image is drawn.
+
+    On a GPU, as many images are drawn together as its memory holds, the blocks of the denoiser are compiled, and the
+    parts of the model lie where they fit; what was chosen is logged. Nothing else that changes pixels is done unasked.
 
     Raises:
         RenderError: a local folder that is not a complete pipeline with safetensors weights.
         BackendError: a Hub model without a pinned commit, or a width without a height.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     wants_gpu: ClassVar[bool] = True
     extra: ClassVar[str] = EXTRA
     imports: ClassVar[tuple[str, ...]] = ("torch", "diffusers", "transformers")
@@ -64,9 +79,11 @@ class DiffusionRenderer:
     variant: str | None = option(
         None, "Which weight files to load where there are several, such as 'fp16'.", minLength=1
     )
-    steps: int | None = option(None, "Denoising steps; left out: the pipeline's default.", minimum=1, maximum=1000)
+    steps: int | None = option(
+        None, "Denoising steps; left out: the pipeline's default, 4 for turbo models.", minimum=1, maximum=1000
+    )
     guidance: float | None = option(
-        None, "Guidance scale, 0 for most turbo models; left out: the pipeline's default.", minimum=0, maximum=100
+        None, "Guidance scale; left out: the pipeline's default, 0 for turbo models.", minimum=0, maximum=100
     )
     negative_prompt: str = option("", "What no image should show; empty: none.")
     width: int | None = option(
@@ -78,8 +95,11 @@ class DiffusionRenderer:
     scheduler: str | None = option(
         None, "The diffusers class of another scheduler, such as 'EulerDiscreteScheduler'; left out: the model's own."
     )
-    batch_size: int = option(
-        1, "Images drawn together; faster on a GPU, but pixels may depend on it.", minimum=1, maximum=256
+    batch_size: int | None = option(
+        None,
+        "Images drawn together, on which pixels may depend; left out: as many as a GPU's memory holds, elsewhere 1.",
+        minimum=1,
+        maximum=256,
     )
     device: str = option(
         "auto",
@@ -89,13 +109,33 @@ class DiffusionRenderer:
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = option(
         "auto", "Number format; 'auto': float32 on a CPU, else bfloat16, or float16 where the device lacks it."
     )
-    offload: bool = option(
-        False, "Keep only the part at work in the GPU's memory: slower, for models that do not fit.", tuning=True
+    offload: bool | None = option(
+        None,
+        "Keep only the parts at work in the GPU's memory, or (false) all; left out: all if they fit.",
+        tuning=True,
+    )
+    compiled: bool | None = option(
+        None, "Compile the denoiser's blocks: a minute's wait, then faster; left out: on a GPU that can."
+    )
+    quantise: Literal["float8", "int8"] | None = option(
+        None, "Reckon in 8 bits: faster, less memory, other pixels; left out: no. Needs the extra 'diffusion-fast'."
+    )
+    skip_below: float | None = option(
+        None,
+        "Skip a step's later blocks where the first change less than this share, such as 0.08: faster, other pixels, "
+        "one image at a time; left out: no. Needs the extra 'diffusion-fast'.",
+        exclusiveMinimum=0,
+        maximum=1,
     )
 
     def __post_init__(self) -> None:
         if (self.width is None) != (self.height is None):
             raise BackendError("width and height go together, because some models ignore one of them alone; set both")
+        if self.skip_below is not None and self.batch_size not in (None, 1):
+            raise BackendError(
+                f"skip_below decides for a whole batch at once, so that one image would change another, but batch_size "
+                f"is {self.batch_size}; leave one of them out"
+            )
         if self._folder:
             check_folder(self._folder)
         elif not re.fullmatch(r"[\w.-]+/[\w.-]+", self.model) or self.model.startswith("."):
@@ -124,42 +164,29 @@ class DiffusionRenderer:
             BackendError: the extra ``diffusion`` is not installed.
         """
         self._tell_cut_prompts(orders)
-        for start in range(0, len(orders), self.batch_size):
-            yield from self._draw(orders[start : start + self.batch_size])
-
-    def _draw(self, wanted: Sequence[DrawOrder]) -> Iterator[Drawing | Rejected]:
-        torch = require("torch", EXTRA)
-        # The last batch of a shard is filled up: pixels vary with a batch's size, and must not with a shard's.
-        batch = [*wanted, *[wanted[-1]] * (self.batch_size - len(wanted))]
-        arguments = self._arguments | {"prompt": [order.prompt for order in batch]}
-        if self.negative_prompt:
-            # Some pipelines want it of the same type as the prompt.
-            arguments["negative_prompt"] = [self.negative_prompt] * len(batch)
-        generators = [torch.Generator("cpu").manual_seed(order.seed) for order in batch]
+        done = 0
         remedy = "The model does not take these settings; change width, height, steps, scheduler or dtype."
-        with quiet(), failures_told(f"{self.model} cannot draw on {self._device}", remedy):
-            output = self._pipeline(generator=generators, **arguments)
-        flagged = getattr(output, "nsfw_content_detected", None) or [False] * len(batch)
-        for _, image, black in zip(wanted, output.images, flagged, strict=False):
-            if black:
-                yield Rejected("blank", "the model's safety checker blacked it out")
-            else:
-                yield self._result(image.convert("RGB"), batch=len(batch))
+        while done < len(orders):
+            with quiet(), failures_told(f"{self.model} cannot draw on {self._device}", remedy):
+                proofs = self._press.draw(orders[done:])
+            done += len(proofs)
+            yield from map(self._result, proofs)
 
-    def _result(self, picture: Image, batch: int) -> Drawing | Rejected:
-        if self.width and picture.size != (self.width, self.height):
-            given = f"{picture.width} x {picture.height}"
+    def _result(self, proof: Proof) -> Drawing | Rejected:
+        if proof.is_flagged:
+            return Rejected("blank", "the model's safety checker blacked it out")
+        if self.width and proof.image.size != (self.width, self.height):
+            given = f"{proof.image.width} x {proof.image.height}"
             raise RenderError(f"{self.model} rounds {self.width} x {self.height} pixels to {given}; ask for those")
-        spread = float(np.asarray(picture, dtype=np.float32).std(axis=(0, 1)).max())
-        if spread < _BLANK_SPREAD:
+        if proof.spread < _BLANK_SPREAD:
             return Rejected(
                 "blank",
-                f"the picture is one flat colour (spread {spread:.1f} of 255); if all are, {self._dtype} numbers "
+                f"the picture is one flat colour (spread {proof.spread:.1f} of 255); if all are, {self._dtype} numbers "
                 "overflow in this model: set dtype to 'bfloat16' or 'float32'",
             )
         used = call_defaults(self._pipeline) | self._arguments
         return Drawing(
-            image=picture,
+            image=proof.image,
             # The path of a folder says something about a machine, its name and digest about the model.
             model=self._folder.resolve().name if self._folder else self.model,
             revision=self.model_identity["revision"],
@@ -169,7 +196,8 @@ class DiffusionRenderer:
             scheduler=type(self._pipeline.scheduler).__name__,
             device=self._device,
             dtype=self._dtype,
-            batch=batch,
+            batch=proof.batch,
+            made_with=self._made_with(self._press),
         )
 
     def _tell_cut_prompts(self, orders: Sequence[DrawOrder]) -> None:
@@ -180,17 +208,71 @@ class DiffusionRenderer:
             )
 
     @cached_property
+    def _press(self) -> Press:
+        """The pipeline where it works, and what it needs to work well."""
+        pipeline, prompts = self._pipeline, None
+        remedy = "Leave out quantise, skip_below, compiled and offload to draw as the model's authors do."
+        with failures_told(f"{self.model} cannot be set up on {self._device}", remedy):
+            if self.quantise:
+                quantise(denoiser_of(pipeline), self.quantise)
+            placement = self._placement(pipeline)
+            at_work = place(pipeline, placement, self._device)
+            if hasattr(pipeline, "encode_prompt"):
+                prompts = RememberedPrompts(pipeline.encode_prompt, at_work, looks_ahead=placement.text != "stays")
+                pipeline.encode_prompt = prompts
+            if self.skip_below is not None:
+                skip_steps(pipeline, denoiser_of(pipeline), self.skip_below)
+        press = Press(
+            pipeline=pipeline,
+            device=self._device,
+            arguments={name: value for name, value in self._arguments.items() if name != "negative_prompt"},
+            negative_prompt=self.negative_prompt,
+            batch=1 if self.skip_below is not None else self.batch_size,
+            # What comes layer by layer would be compiled around the coming and going.
+            compiles=self._is_compiled and placement.denoiser == "stays",
+            prompts=prompts,
+        )
+        _log.info("%s draws in %s with %s", self.model, self._dtype, self._made_with(press))
+        return press
+
+    def _made_with(self, press: Press) -> str:
+        return made_with(
+            self._device,
+            compiled=press.compiles,
+            quantise=self.quantise,
+            skip_below=self.skip_below,
+            tiled=press.is_tiled,
+        )
+
+    def _placement(self, pipeline: Any) -> Placement:
+        if not self._device.startswith("cuda"):
+            # There is no other memory to move to; what was asked for is done all the same.
+            return Placement("shifts", "stays") if self.offload else WHOLE
+        free, sizes = free_bytes(self._device), measured_sizes(pipeline)
+        pixels = self.width * self.height if self.width and self.height else native_pixels(pipeline)
+        placement = choose_placement(sizes, free, pixels, offload=self.offload)
+        _log.info(
+            "%s takes %.1f GiB, and %.1f are free on %s: %s",
+            self.model,
+            (sizes.text + sizes.denoiser + sizes.rest) / GIB,
+            free / GIB,
+            self._device,
+            placement,
+        )
+        return placement
+
+    @cached_property
     def _pipeline(self) -> Any:
         folder = self._folder or fetch(self.model, str(self.revision), self.variant)
-        pipeline = load(folder, device=self._device, dtype=self._dtype, variant=self.variant, offload=self.offload)
+        pipeline = load(folder, dtype=self._dtype, variant=self.variant)
         if self.scheduler:
             change_scheduler(pipeline, self.scheduler)
         check_call(pipeline, self._arguments)
         return pipeline
 
-    @property
+    @cached_property
     def _arguments(self) -> dict[str, Any]:
-        """What the settings say of a call; what is left out is the pipeline's to choose."""
+        """What the settings, or a model of few steps, say of a call; what is left out is the pipeline's to choose."""
         settings = {
             "negative_prompt": self.negative_prompt or None,
             "num_inference_steps": self.steps,
@@ -198,7 +280,21 @@ class DiffusionRenderer:
             "width": self.width,
             "height": self.height,
         }
-        return {name: value for name, value in settings.items() if value is not None}
+        return few_steps(self._names) | {name: value for name, value in settings.items() if value is not None}
+
+    @property
+    def _names(self) -> list[str]:
+        """What the model is called here, and what its folder says that it was saved from."""
+        if not self._folder:
+            return [self.model]
+        return [self._folder.resolve().name, str(read_index(self._folder).get("_name_or_path", ""))]
+
+    @cached_property
+    def _is_compiled(self) -> bool:
+        if self.compiled is None:
+            # Blocks of which some are skipped are compiled only where someone wants to find out.
+            return self.skip_below is None and can_compile(self._device)
+        return self.compiled
 
     @cached_property
     def _folder(self) -> Path | None:

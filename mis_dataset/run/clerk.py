@@ -87,9 +87,9 @@ class RemoteLedger(Ledger):
         what: dict[str, Any] | None = self._ask("get", key)
         return what
 
-    def pay(self, key: str, folder: str, usage: Usage) -> None:
+    def pay(self, key: str, folder: str, usage: Usage, what: Mapping[str, Any] | None = None) -> None:
         """As the clerk's ledger does."""
-        self._ask("pay", key, folder, usage)
+        self._ask("pay", key, folder, usage, what)
 
     def put(self, key: str, what: Mapping[str, Any]) -> None:
         """As the clerk's ledger does."""

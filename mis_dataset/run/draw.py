@@ -69,7 +69,7 @@ class Artist:
                 for easel, order, outcome in zip(pending.values(), orders, drawn, strict=True):
                     tick(0 if easel.attempts else 1 / len(easels))
                     easel.take(order, outcome, self.max_redraws)
-            self._check([easel for easel in pending.values() if easel.candidate])
+            self._check([easel for easel in pending.values() if easel.candidate], tick)
         return {slot: easel.result for slot, easel in easels.items() if easel.result is not None}
 
     def _draw(self, orders: Sequence[DrawOrder]) -> Generator[Picture | Rejected]:
@@ -128,7 +128,7 @@ class Artist:
     def _renderer_identity(self) -> str:
         return json.dumps(identity(self.renderer), sort_keys=True, default=str)
 
-    def _check(self, easels: Sequence[_Easel]) -> None:
+    def _check(self, easels: Sequence[_Easel], tick: Tick) -> None:
         candidates = [(easel, easel.candidate) for easel in easels if easel.candidate]
         if self.checker is None:
             for easel, picture in candidates:
@@ -137,9 +137,10 @@ class Artist:
         orders = [
             CheckOrder(easel.object, easel.prompt, self.images.root / picture.path) for easel, picture in candidates
         ]
-        verdicts = one_each(self.checker, orders, self.checker.check(orders))
-        for (easel, picture), (_, checked) in zip(candidates, verdicts, strict=True):
-            easel.judge(picture, checked, self.max_refinements)
+        with closing(one_each(self.checker, orders, self.checker.check(orders))) as verdicts:
+            for (easel, picture), (_, checked) in zip(candidates, verdicts, strict=True):
+                tick(0)
+                easel.judge(picture, checked, self.max_refinements)
 
 
 @dataclass
@@ -201,7 +202,7 @@ def _metered(renderer: Renderer, orders: Sequence[DrawOrder]) -> Iterator[tuple[
     Raises:
         BudgetError: before a batch for which there is no room within the limits.
     """
-    account, batch, model = open_account(), getattr(renderer, "batch_size", 1), type(renderer).__name__
+    account, batch, model = open_account(), getattr(renderer, "batch_size", None) or 1, type(renderer).__name__
     costs = getattr(renderer, "wants_gpu", False)
     drawings = iter(renderer.render(orders))
     for number in itertools.count():
@@ -237,4 +238,5 @@ def _picture(order: DrawOrder, drawing: Drawing, stored: Stored) -> Picture:
         batch=drawing.batch,
         source=drawing.source,
         licence=drawing.licence,
+        made_with=drawing.made_with,
     )

@@ -9,9 +9,9 @@ disk: memory does not grow with the build. Which shard is made when decides noth
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from threading import Event, Lock, Thread
+from threading import Event, Lock, Semaphore, Thread
 from typing import Any
 
 from mis_dataset.run.belt import Piece, StoppedError
@@ -44,6 +44,7 @@ class Line:
         self._made_of: list[dict[int, str]] = [{} for _ in self._posts]
         self._lock = Lock()
         self._stopping = Event()
+        self._ended = Semaphore(0)
         self._trouble: list[BaseException] = []
 
     def run(self, families: Families, shard_size: int) -> list[Shards[Any]]:
@@ -67,14 +68,18 @@ class Line:
         try:
             for thread in threads:
                 thread.start()
-            while any(thread.is_alive() for thread in threads):
-                self._wait_a_little(threads)
+            at_work = len(threads)
+            while at_work:
+                # Not Thread.join: when Ctrl-C comes, Python 3.11 and 3.12 take the thread that is joined for ended.
+                at_work -= self._ended.acquire(timeout=_PULSE_S)
+                self._reporter.pulse([post.state() for post in self._posts])
         finally:
             # Whatever happened, Ctrl-C included: nobody goes on behind the caller's back.
             self._stop()
             until = time.monotonic() + _PATIENCE_S
             for thread in threads:
-                thread.join(max(0.0, until - time.monotonic()))
+                if thread.is_alive():
+                    thread.join(max(0.0, until - time.monotonic()))
             self._reporter.pulse([post.state() for post in self._posts])
         if self._trouble:
             raise self._trouble[0]
@@ -91,11 +96,18 @@ class Line:
                 self._done(0, piece, "")
         else:
             with post.working():
-                for piece in self._bench.compose(families, shard_size):
+                for piece in self._bench.compose(self._until_stopped(families), shard_size):
                     post.count(made=piece.items)
                     self._reporter.advance(post.stage, piece.items)
                     self._done(0, piece, "")
         self._left(0)
+
+    def _until_stopped(self, families: Families) -> Iterator[Any]:
+        """A composer that asks a server is slow, and a shard has many families: the line may stop after each."""
+        for family in families:
+            if self._stopping.is_set():
+                raise StoppedError
+            yield family
 
     def _work(self, place: int) -> None:
         """Work at one post until nothing more comes; several threads may do so at the same one."""
@@ -173,12 +185,10 @@ class Line:
             except BaseException as error:  # noqa: BLE001 - whatever it is, it is for the caller of `run`
                 self._trouble.append(error)
                 self._stop()
+            finally:
+                self._ended.release()
 
         return Thread(target=guarded, daemon=True)
-
-    def _wait_a_little(self, threads: list[Thread]) -> None:
-        next(thread for thread in threads if thread.is_alive()).join(_PULSE_S)
-        self._reporter.pulse([post.state() for post in self._posts])
 
     def _stop(self) -> None:
         self._stopping.set()

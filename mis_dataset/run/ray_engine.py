@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event, Lock
@@ -47,8 +48,9 @@ class RaySettings:
     """Of a running cluster, ``auto`` for the one that this machine belongs to; None: this machine alone."""
     renderers: int | None = None
     """Actors that draw; None: one per GPU that the cluster has now, if the renderer wants one, else per two CPUs."""
-    askers: int = 1
-    """Actors for each later stage; one keeps as many requests in flight as its servers bear."""
+    askers: int | None = None
+    """Actors for each later stage; None: one per 16 renderers. One keeps as many requests in flight as its servers
+    bear, but is idle for a moment between two shards."""
 
 
 class Worker:
@@ -221,16 +223,30 @@ def ray_engine(settings: RaySettings, recipe: Recipe, place: Place) -> Iterator[
                 ending.callback(ray.kill, actor)
             return _Pool(ray, actors)
 
-        there = ray.cluster_resources()
-        needs = "GPU" if getattr(crew.renderer, "wants_gpu", False) and there.get("GPU") else "CPU"
-        places = there.get("GPU", 0) if needs == "GPU" else there.get("CPU", 0) / 2
-        count = settings.renderers or max(1, int(places))
-        pools = {"render": hire("render", count, {f"num_{needs.lower()}s": 1})}
+        wants_gpu = getattr(crew.renderer, "wants_gpu", False) and getattr(crew.renderer, "device", "") != "cpu"
+        renderers = settings.renderers or _places(ray.cluster_resources(), wants_gpu=wants_gpu)
+        pools = {"render": hire("render", renderers, {"num_gpus" if wants_gpu else "num_cpus": 1})}
         for stage in SHARDED_STAGES[2:]:
-            pools[stage] = hire(stage, settings.askers, {"num_cpus": 0})
+            pools[stage] = hire(stage, settings.askers or ceil(renderers / 16), {"num_cpus": 0})
         ledger = RemoteLedger(clerk, "driver")
         with ledger.charging(""):
             yield RayEngine(ledger, pools)
+
+
+def _places(there: Mapping[str, float], *, wants_gpu: bool) -> int:
+    """How many renderers a cluster has room for now.
+
+    Raises:
+        MisError: they want GPUs, and there is none.
+    """
+    if not wants_gpu:
+        return max(1, int(there.get("CPU", 0) / 2))
+    if gpus := int(there.get("GPU", 0)):
+        return gpus
+    raise MisError(
+        "the renderer wants a GPU, and the Ray cluster has none now; wait until its machines are up (ray status), or "
+        "say --workers N for N that will come"
+    )
 
 
 @contextmanager

@@ -89,7 +89,7 @@ class School:
                         written.append(Labelled(row.scenario, row.pictures, label))
                     else:
                         done[row.scenario.id] = label
-            _, stopped = _judge(self.critics, self.images, written, lambda _: None)
+            _, stopped = _judge(self.critics, self.images, written, lambda _: tick(0))
             done |= {row.scenario.id: stopped.get(row.scenario.id, row) for row in written}
             for name, why in stopped.items():
                 critiques[name] += (why.detail,)

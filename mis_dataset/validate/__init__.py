@@ -15,7 +15,7 @@ from mis_dataset import __version__
 from mis_dataset.assemble.card import data_metadata, read_metadata, render_card
 from mis_dataset.assemble.counts import count
 from mis_dataset.assemble.layout import CARD, MANIFEST, RECIPE, data_stem
-from mis_dataset.assemble.manifest import file_facts, read_manifest
+from mis_dataset.assemble.manifest import files_facts, read_manifest
 from mis_dataset.assemble.parquet import FileSize, read_groups
 from mis_dataset.assemble.readback import read_facts, read_rows
 from mis_dataset.errors import DatasetError
@@ -57,7 +57,7 @@ def validate_or_raise(directory: Path) -> None:
 def _problems(directory: Path, manifest: Mapping[str, Any], sizes: dict[str, FileSize]) -> Iterator[Problem]:
     """All problems but those of the card's text; fills in the ``sizes`` of the Parquet files."""
     yield from _files(directory, manifest)
-    checker = RowChecker()
+    checker = RowChecker(imported="imported" in manifest)
     unreadable = []
     # Provenance first: rows are compared with it as they pass.
     parquet = [path for path in manifest["files"] if path.endswith(".parquet") and (directory / path).is_file()]
@@ -81,9 +81,8 @@ def _files(directory: Path, manifest: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem(path, "is missing")
     for path in sorted(present - listed.keys()):
         yield Problem(path, "is not in the manifest")
-    for path in sorted(present & listed.keys()):
-        expected = {key: listed[path][key] for key in ("sha256", "bytes")}
-        if file_facts(directory / path) != expected:
+    for path, found in files_facts(directory, sorted(present & listed.keys())).items():
+        if found != {key: listed[path][key] for key in ("sha256", "bytes")}:
             yield Problem(path, "is not as it was written: its size or SHA-256 differs from the manifest")
 
 
@@ -98,11 +97,7 @@ def _read(directory: Path, path: str, checker: RowChecker) -> Generator[Problem,
         if not group.schema.equals(schema, check_metadata=True):
             yield Problem(path, f"its columns are not those of the schema: {group.schema.names}")
             break
-        rows = group.to_pylist()
-        if is_provenance:
-            yield from itertools.chain.from_iterable(map(checker.provenance, rows))
-        else:
-            yield from checker.public_rows(rows, subset)
+        yield from checker.provenance(group) if is_provenance else checker.public_rows(group, subset)
     return FileSize(path, num_rows, data_bytes, (directory / path).stat().st_size)
 
 

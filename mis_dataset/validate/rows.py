@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import io
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 from PIL import Image
 
 from mis_dataset import policy
 from mis_dataset.assemble.columns import conversation
 from mis_dataset.records import prose, side_of
-from mis_dataset.schema import checker, load_schema
+from mis_dataset.schema import lenient_schema, load_schema
 from mis_dataset.taxonomy import taxonomy
+from mis_dataset.validate.columns import TableChecker
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,17 @@ class Problem:
 class _Made:
     """What the provenance of a row says of its images and of its pair."""
 
-    objects: list[str]
+    objects: list[str | None]
+    """None where nobody said."""
     sha256: list[str]
-    harmful: list[bool]
+    harmful: list[bool | None]
+    """None where nobody said."""
     pair_id: str | None
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> _Made:
+        objects, digests, harmful = ([one[key] for one in entry["images"]] for key in ("object", "sha256", "harmful"))
+        return cls(objects, digests, harmful, entry["pair_id"])
 
 
 @dataclass(frozen=True)
@@ -55,13 +64,19 @@ class RowChecker:
     """Checks rows as they pass, and remembers what must hold between them.
 
     Feed it all of the provenance, then all rows, then ask for `between_rows`.
+
+    Args:
+        imported: whether others made the dataset. Then much may be unknown, labels and names are theirs, and of the
+            policy for what this package writes only the protection of minors holds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, imported: bool = False) -> None:
+        self._imported = imported
         self.rows: dict[str, _Row] = {}
         self._made: dict[str, _Made] = {}
-        self._row_problems = checker(load_schema("row"))
-        self._provenance_problems = checker(load_schema("provenance"))
+        schema = lenient_schema if imported else load_schema
+        self._row_checker = TableChecker(schema("row"))
+        self._provenance_checker = TableChecker(schema("provenance"))
         self._malformed: set[str] = set()
         # By digest: why the image cannot be decoded, empty if it can.
         self._decoded: dict[str, str] = {}
@@ -69,24 +84,23 @@ class RowChecker:
         self._images: dict[str, dict[str, str]] = {"train": {}, "test": {}}
         self._pairs: dict[str, dict[tuple[str, str], str]] = {"train": {}, "test": {}}
 
-    def provenance(self, entry: dict[str, Any]) -> Iterator[Problem]:
-        """Check one row of the config `provenance`."""
-        name = str(entry["id"])
-        if problems := self._provenance_problems(entry):
-            yield from (Problem(name, f"provenance: {problem}") for problem in problems)
-            return
-        if name in self._made:
-            yield Problem(name, "has two entries in the provenance")
-        images = entry["images"]
-        objects, digests, harmful = ([image[key] for image in images] for key in ("object", "sha256", "harmful"))
-        self._made[name] = _Made(objects, digests, harmful, entry["pair_id"])
+    def provenance(self, table: pa.Table) -> Iterator[Problem]:
+        """Check some rows of the config `provenance`."""
+        for entry, problems in self._provenance_checker.rows(table):
+            name = str(entry["id"])
+            if problems:
+                yield from (Problem(name, f"provenance: {problem}") for problem in problems)
+            else:
+                if name in self._made:
+                    yield Problem(name, "has two entries in the provenance")
+                self._made[name] = _Made.of(entry)
 
-    def public_rows(self, rows: Sequence[dict[str, Any]], subset: str) -> Iterator[Problem]:
+    def public_rows(self, table: pa.Table, subset: str) -> Iterator[Problem]:
         """Check some rows of a file of ``subset``."""
         well_formed: list[tuple[dict[str, Any], list[str]]] = []
         images: dict[str, bytes] = {}
-        for row in rows:
-            if problems := self._row_problems(row):
+        for row, problems in self._row_checker.rows(table):
+            if problems:
                 self._malformed.add(str(row["id"]))
                 yield from (Problem(str(row["id"]), problem) for problem in problems)
             else:
@@ -104,7 +118,7 @@ class RowChecker:
             yield "this id is used twice"
         self.rows[name] = _Row(row["question"], row["intent"], row["subset"], row["twin_id"])
         yield from _form(row, subset)
-        yield from _content(row)
+        yield from _foreign(row) if self._imported else _own(row)
         yield from self._pictures(row, digests)
         for digest in digests:
             self._images[side].setdefault(digest, name)
@@ -171,12 +185,12 @@ class RowChecker:
         if made is None:
             yield "has no entry in the provenance"
             return
-        if made.objects != row["objects"]:
+        if [name for name in made.objects if name] != row["objects"]:
             yield f"objects are {row['objects']}, but in the provenance {made.objects}"
         harmful = row["intent"] == "harmful"
         if row["subset"] in ("hard", "real") and any(made.harmful):
             yield f"a {row['subset']} row has an image that is harmful in itself"
-        if row["subset"] == "easy" and harmful and not any(made.harmful):
+        if row["subset"] == "easy" and harmful and not any(made.harmful) and None not in made.harmful:
             yield "a harmful easy row has no image that is harmful in itself"
         if len(made.sha256) != len(digests):
             yield f"has {len(digests)} images, but {len(made.sha256)} in the provenance"
@@ -189,9 +203,15 @@ class RowChecker:
 
 
 def _form(row: Mapping[str, Any], subset: str) -> Iterator[str]:
-    """The row against its file, the taxonomy and itself."""
+    """The row against its file and itself."""
     if row["subset"] != subset:
         yield f"subset is {row['subset']}, but it lies in a file of {subset}"
+    if row["messages"] != conversation(row["question"], row["response"], len(row["images"])):
+        yield "messages are not the question and the response"
+
+
+def _own(row: Mapping[str, Any]) -> Iterator[str]:
+    """A row of our own making: its parts fit together, its names are the taxonomy's, its texts keep to the policy."""
     sub_category = taxonomy().sub_categories.get(row["sub_category"])
     if sub_category is None:
         yield f"sub_category {row['sub_category']!r} is not in the taxonomy"
@@ -204,12 +224,31 @@ def _form(row: Mapping[str, Any], subset: str) -> Iterator[str]:
         yield f"has {images} images, {perception} perceptions and {objects} objects"
     if row["response"] != prose(row["perception"], row["reasoning"], row["answer"]):
         yield "response is not perception, reasoning and answer as prose"
-    if row["messages"] != conversation(row["question"], row["response"], images):
-        yield "messages are not the question and the response"
+    texts = _texts(row)
+    for key, text in texts.items():
+        if excerpt := policy.operational_detail(text):
+            yield f"{key}: operational detail: {excerpt!r}"
+    if row["subset"] != "train" and (words := policy.intent_words(row["question"])):
+        yield f"question: words that give the intent away: {', '.join(words)}"
+    yield from _minors(texts)
 
 
-def _content(row: Mapping[str, Any]) -> Iterator[str]:
-    """The row's texts against the policy."""
+def _foreign(row: Mapping[str, Any]) -> Iterator[str]:
+    """A row that others made, as far as it is known."""
+    images = len(row["images"])
+    for key in ("perception", "objects"):
+        if len(row[key]) not in (0, images):
+            yield f"has {images} images and {len(row[key])} {key}"
+    yield from _minors(_texts(row))
+
+
+def _minors(texts: Mapping[str, str]) -> Iterator[str]:
+    if policy.unsafe_for_minors(texts.values()):
+        yield "words for minors and sexual words meet in this row"
+
+
+def _texts(row: Mapping[str, Any]) -> dict[str, str]:
+    """Every text of a row under a name that a message can use."""
     texts = {
         "question": row["question"],
         "response": row["response"],
@@ -218,13 +257,7 @@ def _content(row: Mapping[str, Any]) -> Iterator[str]:
         **{f"perception[{number}]": text for number, text in enumerate(row["perception"])},
         **{f"objects[{number}]": text for number, text in enumerate(row["objects"])},
     }
-    for key, text in texts.items():
-        if excerpt := policy.operational_detail(text):
-            yield f"{key}: operational detail: {excerpt!r}"
-    if policy.unsafe_for_minors(texts.values()):
-        yield "words for minors and sexual words meet in this row"
-    if row["subset"] != "train" and (words := policy.intent_words(row["question"])):
-        yield f"question: words that give the intent away: {', '.join(words)}"
+    return {key: text for key, text in texts.items() if text}
 
 
 def _decoding_problem(data: bytes) -> str:

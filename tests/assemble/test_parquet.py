@@ -3,10 +3,11 @@
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from samples import sample_rows
+from samples import STAGES, sample_rows
 
 from mis_dataset.assemble import columns
-from mis_dataset.assemble.parquet import MAX_GROUP_ROWS, measure, write_parquet
+from mis_dataset.assemble.parquet import MAX_GROUP_ROWS, read_groups, write_parquet
+from mis_dataset.errors import StorageError
 from mis_dataset.schema import arrow_schema
 from mis_dataset.seeds import stable_random
 
@@ -22,13 +23,13 @@ def _write(folder, records, size_of=lambda record: 1):
     def to_row(record):
         return columns.row(record, [b"image" for _ in record.pictures])
 
-    write_parquet(folder / "data" / "train", arrow_schema("row"), records, to_row, size_of)
+    write_parquet(folder, "data/train", arrow_schema("row"), records, to_row, size_of)
     return sorted((folder / "data").iterdir())
 
 
 def _write_images(folder, blobs):
     schema = pa.schema([("bytes", pa.binary())])
-    write_parquet(folder / "data" / "train", schema, blobs, lambda blob: {"bytes": blob}, lambda blob: 1)
+    write_parquet(folder, "data/train", schema, blobs, lambda blob: {"bytes": blob}, lambda blob: 1)
     return (folder / "data" / "train-00000-of-00001.parquet").read_bytes()
 
 
@@ -93,11 +94,27 @@ def _share_kept(folder, seed):
     return sum(before[place : place + 64] in after for place in places) / len(places)
 
 
-def test_measure_counts_what_datasets_counts(tmp_path, records):
-    (path,) = _write(tmp_path, records)
-    size = measure(tmp_path, "data/train-00000-of-00001.parquet")
-    assert (size.rows, size.data_bytes, size.file_bytes) == (
-        len(records),
-        pq.read_table(path).nbytes,
-        path.stat().st_size,
-    )
+# The card tells these numbers, and `validate` checks them against what it reads.
+@pytest.mark.parametrize("size", [1, 40 * MEGABYTE, 300 * MEGABYTE])
+@pytest.mark.parametrize("name", ["row", "provenance"])
+def test_the_sizes_are_those_of_what_is_read(tmp_path, records, name, size):
+    def to_row(record):
+        if name == "row":
+            return columns.row(record, [b"image" for _ in record.pictures])
+        return columns.provenance(record, "sample", STAGES)
+
+    sizes = write_parquet(tmp_path, "data/train", arrow_schema(name), records, to_row, lambda record: size)
+    assert [tmp_path / file.path for file in sizes] == sorted((tmp_path / "data").iterdir())
+    for file in sizes:
+        groups = list(read_groups(tmp_path / file.path))
+        assert file.rows == sum(group.num_rows for group in groups)
+        assert file.data_bytes == sum(group.nbytes for group in groups)
+        assert file.file_bytes == (tmp_path / file.path).stat().st_size
+
+
+def test_what_goes_wrong_with_a_row_is_raised(tmp_path, records):
+    def to_row(record):
+        raise StorageError("the image is gone")
+
+    with pytest.raises(StorageError, match="gone"):
+        write_parquet(tmp_path, "data/train", arrow_schema("row"), records, to_row, lambda record: 1)

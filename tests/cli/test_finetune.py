@@ -74,3 +74,9 @@ def test_a_malformed_name_to_push_to_stops_it_before_it_begins(made: dict[str, s
     assert isinstance(done.exception, UsageError)
     assert "organisation/name" in str(done.exception)
     assert not (tmp_path / "out").exists()
+
+
+def test_public_without_a_name_is_refused(made: dict[str, str], tmp_path: Path):
+    done = run("--model", made["model"], "--data", made["data"], "--out", tmp_path / "out", "--public")
+    assert isinstance(done.exception, UsageError)
+    assert "--push" in str(done.exception)

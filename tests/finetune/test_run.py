@@ -132,12 +132,32 @@ def test_a_complete_run_is_left_as_it_is(settings: Make, tmp_path: Path):
     assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == files
 
 
+# A recipe says `epochs = 2`, a flag 2.0.
+def test_a_number_is_the_same_number_however_it_is_written(settings: Make, tmp_path: Path):
+    finetune(settings(epochs=2, weight_decay=0), tmp_path / "out")
+    assert not finetune(settings(epochs=2.0, weight_decay=0.0), tmp_path / "out").is_new
+
+
 def test_another_run_is_not_overwritten(settings: Make, tmp_path: Path):
     finetune(settings(), tmp_path / "out")
     with pytest.raises(OutputError, match="holds another run"):
         finetune(settings(learning_rate=1e-3), tmp_path / "out")
     with pytest.raises(OutputError, match="holds another run"):
         finetune(settings(labels="refusal"), tmp_path / "out")
+
+
+# What a message advises must be possible: the first try leaves nothing that could be lost.
+def test_a_run_that_never_began_does_not_keep_another_from_its_folder(settings: Make, tmp_path: Path):
+    with pytest.raises(UsageError, match="but 50 fit"):
+        finetune(settings(max_tokens=50), tmp_path / "out")
+    assert finetune(settings(max_steps=1), tmp_path / "out").is_new
+
+
+def test_a_run_with_checkpoints_keeps_its_folder(settings: Make, tmp_path: Path):
+    with pytest.raises(KeyboardInterrupt):
+        finetune(settings(checkpoint_steps=1), tmp_path / "out", callbacks=[StopsAt(2, KeyboardInterrupt())])
+    with pytest.raises(OutputError, match="holds another run"):
+        finetune(settings(max_steps=1), tmp_path / "out")
 
 
 def test_a_folder_with_other_files_is_not_used(settings: Make, tmp_path: Path):

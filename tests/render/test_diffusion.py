@@ -128,6 +128,7 @@ class TestRecord:
         assert (drawing.steps, drawing.guidance, drawing.negative_prompt) == (3, 2.5, "blurry")
         assert (drawing.scheduler, drawing.device, drawing.dtype) == ("EulerDiscreteScheduler", "cpu", "bfloat16")
         assert (drawing.image.mode, drawing.image.size) == ("RGB", (64, 64))
+        assert "diffusers " in drawing.made_with
 
     def test_settings_left_out_are_recorded_as_the_pipeline_chose_them(self, tiny: Tiny) -> None:
         (drawing,) = draw(tiny("sd3"), steps=None, device="auto", width=None, height=None)

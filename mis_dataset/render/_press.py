@@ -1,0 +1,186 @@
+"""A loaded pipeline at work: orders go in, pictures come out, as many together as there is memory for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from mis_dataset.backends import require
+from mis_dataset.render import DrawOrder
+from mis_dataset.render._clock import Clock
+from mis_dataset.render._memory import (
+    denoiser_of,
+    fitting_batch,
+    is_out_of_memory,
+    measured_peak,
+    release,
+    usable_bytes,
+)
+from mis_dataset.render._pipelines import EXTRA, call_defaults
+from mis_dataset.render._prompts import RememberedPrompts
+from mis_dataset.render._speed import compile_blocks
+
+_log = logging.getLogger("mis_dataset.render.diffusion")
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A picture fresh from the press."""
+
+    image: Image.Image
+    """RGB."""
+    spread: float
+    """The largest standard deviation of a colour channel, of 255."""
+    is_flagged: bool
+    """Whether the model's safety checker blacked it out."""
+    batch: int
+    is_tiled: bool
+    """Whether it was decoded in overlapping tiles, which shows in its pixels."""
+
+
+@dataclass
+class Press:
+    """Draws with one pipeline; remembers what it learned about its memory."""
+
+    pipeline: Any
+    device: str
+    arguments: Mapping[str, Any]
+    """Of every call."""
+    negative_prompt: str
+    batch: int | None
+    """Images drawn together; None: to be measured on the first order."""
+    compiles: bool
+    """Whether the denoiser's blocks are compiled once the batch is known: for other shapes they would be again."""
+    prompts: RememberedPrompts | None
+    is_tiled: bool = False
+    _defaults: dict[str, Any] = field(init=False)
+    _is_started: bool = field(default=False, init=False)
+    _is_timed: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        self._defaults = call_defaults(self.pipeline)
+
+    def draw(self, orders: Sequence[DrawOrder]) -> list[Proof]:
+        """Draw the first of some orders, as many as one batch holds.
+
+        Where memory runs out, the batch is halved and tried again, and in the end decoded in tiles.
+
+        Raises:
+            RuntimeError: torch's own, among them that memory is short for a single image.
+        """
+        while True:
+            try:
+                return self._draw(orders, self._ready(orders[0]))
+            except (MemoryError, RuntimeError) as error:
+                if not (is_out_of_memory(error) and self._shrink()):
+                    raise
+            # Only here is the failed call's memory free to be given back: its error held on to it.
+            release()
+
+    def _draw(self, orders: Sequence[DrawOrder], batch: int) -> list[Proof]:
+        wanted = orders[:batch]
+        if self.prompts:
+            self.prompts.coming = [order.prompt for order in orders]
+        timing = {}
+        if not self._is_timed and "callback_on_step_end" in self._defaults:
+            clock = Clock(device=self.device, steps=self._steps, batch=batch, images=len(orders))
+            timing = {"callback_on_step_end": clock.step}
+        # The last batch of a shard is filled up: pixels vary with a batch's size, and must not with a shard's.
+        filled = [*wanted, *[wanted[-1]] * (batch - len(wanted))]
+        output = self._call(filled, **timing)
+        self._is_timed = True
+        flagged = getattr(output, "nsfw_content_detected", None) or [False] * batch
+        pictures = _pictures(output.images)
+        return [
+            Proof(image, spread, bool(black), batch, self.is_tiled)
+            for _, (image, spread), black in zip(wanted, pictures, flagged, strict=False)
+        ]
+
+    def _call(self, orders: Sequence[DrawOrder], **more: Any) -> Any:
+        torch = require("torch", EXTRA)
+        vae = getattr(self.pipeline, "vae", None)
+        if vae is not None and len(orders) > 1 and hasattr(vae, "enable_slicing"):
+            # Decoding one image at a time is as fast, and takes the memory of one.
+            vae.enable_slicing()
+        arguments = {**self.arguments, "prompt": [order.prompt for order in orders], **more}
+        if self.negative_prompt:
+            # Some pipelines want it of the same type as the prompt.
+            arguments["negative_prompt"] = [self.negative_prompt] * len(orders)
+        if "output_type" in self._defaults:
+            # Tensors stay on the GPU until they are bytes, a quarter of what they were.
+            arguments["output_type"] = "pt"
+        generators = [torch.Generator("cpu").manual_seed(order.seed) for order in orders]
+        return self.pipeline(generator=generators, **arguments)
+
+    def _ready(self, order: DrawOrder) -> int:
+        """The size of a batch; before the first, find out how many images fit, then compile for that many."""
+        if self.batch is None:
+            self.batch = self._measured(order) if self.device.startswith("cuda") else 1
+        if not self._is_started and self.compiles:
+            compile_blocks(denoiser_of(self.pipeline))
+        self._is_started = True
+        return self.batch
+
+    @property
+    def _steps(self) -> int | None:
+        steps: int | None = {**self._defaults, **self.arguments}.get("num_inference_steps")
+        return steps
+
+    def _measured(self, order: DrawOrder) -> int:
+        steps = min(2, self._steps or 2)
+        room = usable_bytes(self.device)
+
+        def draw(images: int) -> Image.Image:
+            return _pictures(self._call([order] * images, num_inference_steps=steps).images)[0][0]
+
+        def peak(images: int) -> int:
+            try:
+                return measured_peak(lambda: draw(images), self.device)
+            except RuntimeError as error:
+                if images == 1 or not is_out_of_memory(error):
+                    raise
+            release()
+            return room
+
+        width, height = draw(1).size
+        batch = fitting_batch(peak, room, width * height)
+        _log.info("drawing %d together on %s, which its memory holds", batch, self.device)
+        return batch
+
+    def _shrink(self) -> bool:
+        """Ask for less memory from here on; False if there is nothing left to try."""
+        vae = getattr(self.pipeline, "vae", None)
+        if self.batch and self.batch > 1:
+            self.batch //= 2
+            _log.warning("memory ran out on %s: drawing %d together from here on", self.device, self.batch)
+            return True
+        if vae is None or self.is_tiled or not hasattr(vae, "enable_tiling"):
+            return False
+        vae.enable_tiling()
+        self.is_tiled = True
+        _log.warning("memory ran out on %s: decoding in tiles from here on", self.device)
+        return True
+
+
+def _pictures(images: Any) -> list[tuple[Image.Image, float]]:
+    """What a pipeline gives as images, each with its spread.
+
+    Args:
+        images: a tensor of shape (images, 3, height, width) with values from 0 to 1, or images of Pillow.
+    """
+    torch = require("torch", EXTRA)
+    if not isinstance(images, torch.Tensor):
+        pictures = [image.convert("RGB") for image in images]
+        return [(image, float(np.asarray(image, dtype=np.float32).std(axis=(0, 1)).max())) for image in pictures]
+    # As diffusers does it on the CPU, to the last bit.
+    small = images.float().mul(255).round().to(torch.uint8)
+    spreads = small.float().std(dim=(2, 3), correction=0).amax(dim=1).tolist()
+    flat = small.permute(0, 2, 3, 1).contiguous()
+    host = torch.empty(flat.shape, dtype=flat.dtype, pin_memory=flat.is_cuda)
+    host.copy_(flat)
+    return [(Image.fromarray(array), spread) for array, spread in zip(host.numpy(), spreads, strict=True)]

@@ -1,0 +1,89 @@
+"""What makes a pipeline faster and changes its pixels: compiled blocks, small numbers, skipped steps."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import shutil
+from typing import Any, Literal
+
+from mis_dataset.backends import require
+from mis_dataset.errors import RenderError
+
+EXTRA = "diffusion"
+FAST_EXTRA = "diffusion-fast"
+Numbers = Literal["float8", "int8"]
+
+
+def can_compile(device: str) -> bool:
+    """Whether compiling is worth while and possible: a GPU, Triton, and a C compiler for what it writes."""
+    has_compiler = any(map(shutil.which, ("cc", "gcc", "clang")))
+    return device.startswith("cuda") and importlib.util.find_spec("triton") is not None and has_compiler
+
+
+def compile_blocks(denoiser: Any) -> None:
+    """Compile the block of which a denoiser has many: most of the gain of compiling all, in a fraction of the time.
+
+    ``diffusers`` calls this regional compilation. A class that does not name its repeated blocks, as that of Stable
+    Diffusion 3, is given the class of its longest list of modules.
+
+    Raises:
+        RenderError: it has none.
+    """
+    if not getattr(denoiser, "_repeated_blocks", None):
+        denoiser._repeated_blocks = [type(_blocks(denoiser)[0]).__name__]
+    denoiser.compile_repeated_blocks()
+
+
+def quantise(denoiser: Any, numbers: Numbers) -> None:
+    """Have a denoiser's linear layers reckon with numbers of 8 bits (torchao, scaled as they come).
+
+    Raises:
+        RenderError: the device has no such numbers.
+        BackendError: torchao is not installed.
+    """
+    torch = require("torch", EXTRA)
+    torchao = require("torchao.quantization", FAST_EXTRA)
+    if numbers == "float8" and not (torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 9)):
+        raise RenderError(
+            "quantise = 'float8' wants an NVIDIA GPU of compute capability 8.9 or more (Ada, Hopper and later); "
+            "set quantise = 'int8' or leave it out"
+        )
+    config = {
+        "float8": torchao.Float8DynamicActivationFloat8WeightConfig,
+        "int8": torchao.Int8DynamicActivationInt8WeightConfig,
+    }[numbers]
+
+    def is_fit(module: Any, _: str) -> bool:
+        # The GPU's multiplication of such numbers takes multiples of 16 only.
+        is_linear = isinstance(module, torch.nn.Linear)
+        return is_linear and module.in_features % 16 == 0 and module.out_features % 16 == 0
+
+    torchao.quantize_(denoiser, config(), filter_fn=is_fit)
+
+
+def skip_steps(pipeline: Any, denoiser: Any, threshold: float) -> None:
+    """Reuse a step's result where its first blocks hardly change it (cache-dit's DBCache).
+
+    It decides for a whole batch at once, so the caller draws one image at a time.
+
+    Raises:
+        BackendError: cache-dit is not installed.
+        RenderError: the denoiser has no repeated blocks.
+        ValueError: cache-dit does not know the pipeline.
+    """
+    cache_dit = require("cache_dit", FAST_EXTRA)
+    logging.getLogger("cache_dit").setLevel(logging.ERROR)
+    # Its own default looks at 8 blocks, more than small models have.
+    looked_at = min(8, max(1, len(_blocks(denoiser)) // 4))
+    config = cache_dit.DBCacheConfig(Fn_compute_blocks=looked_at, residual_diff_threshold=threshold)
+    cache_dit.enable_cache(pipeline, cache_config=config)
+
+
+def _blocks(denoiser: Any) -> Any:
+    """The longest list of modules at a denoiser's top: what lies deeper belongs to one block."""
+    torch = require("torch", EXTRA)
+    lists = [part for part in denoiser.children() if isinstance(part, torch.nn.ModuleList) and len(part)]
+    if not lists:
+        raise RenderError(f"{type(denoiser).__name__} has no repeated blocks; leave compiled and skip_below out")
+    return max(lists, key=len)

@@ -1,0 +1,220 @@
+"""Verify: make some of a dataset's images again from what it says of them, and compare."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tomllib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow.parquet as pq
+from PIL import Image
+
+from mis_dataset.assemble.layout import CONFIGS, MANIFEST, RECIPE, matching
+from mis_dataset.assemble.manifest import read_manifest
+from mis_dataset.assemble.parquet import read_groups
+from mis_dataset.backends import find_backend, make_backend
+from mis_dataset.errors import DatasetError, RenderError, UsageError
+from mis_dataset.imagehash import hamming, perceptual_hash
+from mis_dataset.options import options_schema
+from mis_dataset.recipe_checks import recipe_schema
+from mis_dataset.records import ORDINALS, Rejected
+from mis_dataset.render import Drawing, DrawOrder, Renderer
+from mis_dataset.seeds import stable_random
+
+MAX_BITS = 6
+"""Of 64 bits of the perceptual hash, how many may differ in an image that a GPU drew."""
+MIN_PSNR = 25.0
+"""Decibels by which an image that a GPU drew has to resemble its copy, at the least."""
+
+Outcome = Literal["identical", "close", "differs", "damaged", "not made again"]
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What became of one image."""
+
+    where: str
+    """Its row's id and its place in the question."""
+    outcome: Outcome
+    detail: str = ""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing speaks against it; a photograph that could not be found again is not held against it."""
+        return self.outcome not in ("differs", "damaged")
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.outcome}{f', {self.detail}' if self.detail else ''}"
+
+
+@dataclass(frozen=True)
+class _Sampled:
+    """An image of the dataset and its record."""
+
+    row: str
+    place: int
+    subset: str
+    data: bytes
+    """As published."""
+    record: Mapping[str, Any]
+    """As ``provenance.schema.json`` has it."""
+
+    @property
+    def where(self) -> str:
+        return f"{self.row}, {ORDINALS[self.place]} image ({self.record['object']})"
+
+    @property
+    def order(self) -> DrawOrder:
+        return DrawOrder(self.record["object"], self.record["prompt"], self.record["seed"])
+
+    @property
+    def table(self) -> str:
+        """The recipe's table that names who made it."""
+        return "real" if self.subset == "real" else "render"
+
+
+def verify(directory: Path, sample: int, *, model: str | None = None, corpus: str | None = None) -> Iterator[Verified]:
+    """Make ``sample`` images again with the recorded backend, prompt, seed and batch size, and compare each.
+
+    An image drawn on a CPU has to be identical to the last pixel where it is drawn on a CPU again. One drawn on a GPU
+    may differ a little, as drivers and cards do: by at most `MAX_BITS` of its perceptual hash, and with a PSNR of
+    `MIN_PSNR` decibels at the least. Photographs are found again if their corpus is there.
+
+    Args:
+        directory: the dataset's.
+        sample: how many images; the same ones at every call.
+        model: the folder of the renderer's model; a dataset knows such a folder by its name alone.
+        corpus: the photographs that rows of ``real`` were taken from.
+
+    Raises:
+        DatasetError: there is no dataset in the directory, or what it says of its images cannot be read.
+        UsageError: the recipe's renderer cannot be made here, or has another model.
+        RenderError: it cannot draw.
+    """
+    manifest = read_manifest(directory)
+    recipe = _recipe(directory)
+    groups: dict[tuple[Any, ...], list[_Sampled]] = defaultdict(list)
+    for image in _sampled(directory, manifest, sample):
+        if hashlib.sha256(image.data).hexdigest() != image.record["sha256"]:
+            yield Verified(image.where, "damaged", "its bytes are not those that its provenance names")
+        elif image.record["seed"] is None:
+            yield Verified(image.where, "not made again", "its seed is not known; its bytes are as recorded")
+        else:
+            # What is drawn together again was drawn in batches of the same size, on the same kind of device.
+            groups[image.table, *(image.record[key] for key in ("batch", "device", "dtype"))].append(image)
+    for (table, *_), images in groups.items():
+        yield from _again(images, recipe, table, model if table == "render" else corpus)
+
+
+def _again(images: Sequence[_Sampled], recipe: Mapping[str, Any], table: str, place: str | None) -> Iterator[Verified]:
+    try:
+        renderer = _renderer(recipe, table, images[0].record, place)
+    except (RenderError, UsageError) as error:
+        if table == "real":
+            for image in images:
+                source = image.record["source"] or "an unnamed source"
+                yield Verified(image.where, "not made again", f"a photograph from {source}; its bytes are as recorded")
+            return
+        raise UsageError(
+            f"the recipe's renderer cannot be made here: {error}\nIf its model is a folder, name it."
+        ) from error
+    for image, drawn in zip(images, renderer.render([image.order for image in images]), strict=True):
+        yield _compared(image, drawn)
+
+
+def _compared(image: _Sampled, drawn: Drawing | Rejected) -> Verified:
+    if isinstance(drawn, Rejected):
+        return Verified(image.where, "differs", f"it comes out as {drawn.reason}: {drawn.detail}")
+    if drawn.revision != image.record["revision"]:
+        raise UsageError(
+            f"{image.where} was made by {image.record['model']} {image.record['revision']}, but here is {drawn.model} "
+            f"{drawn.revision}; name the folder or corpus of that very version"
+        )
+    with Image.open(io.BytesIO(image.data)) as file:
+        published = file.convert("RGB")
+    if published.size != drawn.image.size:
+        return Verified(image.where, "differs", f"it is {published.size} pixels large, its copy {drawn.image.size}")
+    ratio = psnr(published, drawn.image)
+    if ratio == np.inf:
+        return Verified(image.where, "identical")
+    bits = hamming(perceptual_hash(published), perceptual_hash(drawn.image))
+    detail = f"PSNR {ratio:.1f} dB, {bits} of 64 bits of the perceptual hash"
+    is_exact = {image.record["device"], drawn.device} == {"cpu"}
+    is_close = bits <= MAX_BITS and ratio >= MIN_PSNR
+    return Verified(image.where, "close" if is_close and not is_exact else "differs", detail)
+
+
+def psnr(one: Image.Image, other: Image.Image) -> float:
+    """The peak signal-to-noise ratio of two RGB images of one size, in decibels; infinite if they are equal."""
+    difference = np.asarray(one, dtype=np.float64) - np.asarray(other, dtype=np.float64)
+    error = float(np.mean(difference**2))
+    return float(10 * np.log10(255**2 / error)) if error else float("inf")
+
+
+def _renderer(recipe: Mapping[str, Any], table: str, record: Mapping[str, Any], place: str | None) -> Renderer:
+    """The renderer of a recipe's table, set up as it was for an image."""
+    settings = dict(recipe[table])
+    name = settings.pop("backend")
+    known = options_schema(find_backend("render", name))["properties"].keys()
+    options = {key: value for key, value in settings.items() if key in known}
+    if place is not None:
+        options["model" if table == "render" else "corpus"] = place
+    if "batch_size" in known:
+        options["batch_size"] = record["batch"]
+    if "dtype" in known:
+        options["dtype"] = record["dtype"]
+    if "device" in known and record["device"] == "cpu":
+        options["device"] = "cpu"
+    renderer: Renderer = make_backend("render", name, options)
+    return renderer
+
+
+def _recipe(directory: Path) -> dict[str, Any]:
+    """The tables of the recipe that name who made images; the rest of it may want what is not here."""
+    try:
+        recipe = tomllib.loads((directory / RECIPE).read_text(encoding="utf-8"))
+        own = {name: recipe_schema()["properties"][name]["properties"] for name in ("render", "real")}
+        return {
+            name: {key: value for key, value in recipe[name].items() if key == "backend" or key not in own[name]}
+            for name in own
+            if name == "render" or name in recipe
+        }
+    except (OSError, ValueError, KeyError) as error:
+        problem = f"{RECIPE} cannot be used: {error!r}; only what `mis build` made can be made again"
+        raise DatasetError(f"{directory} does not say how its images are made:", [problem]) from error
+
+
+def _sampled(directory: Path, manifest: Mapping[str, Any], sample: int) -> list[_Sampled]:
+    """Some images, chosen by the dataset's fingerprint, in the order of its files."""
+    paths = list(manifest["files"])
+    try:
+        records = {
+            (row["id"], place): record
+            for path in _matching(paths, "provenance")
+            for row in pq.read_table(directory / path, columns=["id", "images"]).to_pylist()
+            for place, record in enumerate(row["images"])
+        }
+        chosen = stable_random("verify", manifest["fingerprint"]).sample(list(records), min(sample, len(records)))
+        places: dict[str, list[int]] = defaultdict(list)
+        for row, place in sorted(chosen):
+            places[row].append(place)
+        return [
+            _Sampled(row["id"], place, row["subset"], row["images"][place]["bytes"], records[row["id"], place])
+            for path in _matching(paths, "default")
+            for group in read_groups(directory / path)
+            for row in group.select(["id", "subset", "images"]).to_pylist()
+            for place in places[row["id"]]
+        ]
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        problem = f"{error}; `mis validate {directory}` says what is wrong with its files"
+        raise DatasetError(f"{directory} and its {MANIFEST} do not agree:", [problem]) from error
+
+
+def _matching(paths: Sequence[str], config: str) -> list[str]:
+    return [path for pattern in CONFIGS[config].values() for path in matching(paths, pattern)]

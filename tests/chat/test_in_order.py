@@ -1,0 +1,163 @@
+"""Work that is cut short: nothing new begins, and what is paid for comes in and is kept."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from chat_server import ChatServer, Reply, Script, fail, later, say
+
+from mis_dataset.chat import Chat, ChatAnswer, ChatSettings
+from mis_dataset.errors import ServerAuthError
+from mis_dataset.ledger import keeping_ledger
+from mis_dataset.records import Failed, Rejected
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asker(ChatSettings):
+    """Each item is a question; work may go wrong once it is answered."""
+
+    model: str = "m"
+    api_key_env: str = ""
+    backoff_s: float = 0.001
+    max_retries: int = 1
+    concurrency: int = 4
+    grace_s: float = 10.0
+
+    def ask(self, questions: Sequence[str]) -> Iterator[ChatAnswer | Rejected | Failed]:
+        return self.converse(self._ask, questions)
+
+    async def _ask(self, chat: Chat, question: str) -> ChatAnswer | Rejected | Failed:
+        answer = await chat.ask([{"role": "user", "content": question}])
+        if question == "mistake":
+            raise ZeroDivisionError
+        return await chat.ask([{"role": "user", "content": "more"}]) if question.startswith("two") else answer
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.sqlite"
+
+
+def together(count: int, script: Callable[[str], Reply], *, but: str = "") -> Script:
+    """Answers nobody until so many are there; ``but`` does not count, and is answered at once."""
+    gate = threading.Barrier(count)
+
+    def answer(call) -> Reply:
+        if call.texts[-1] != but:
+            gate.wait(20)
+        return script(call.texts[-1])
+
+    return answer
+
+
+def slow_but(quick: str, seconds: float = 0.3) -> Script:
+    return lambda call: later(say("yes"), 0 if call.texts[-1] == quick else seconds)
+
+
+def asked(server: ChatServer) -> list[str]:
+    return sorted(call.texts[-1] for call in server.calls)
+
+
+def close_after_first(server: ChatServer, questions: Sequence[str], **settings: object) -> float:
+    """How long it takes to close after the first result."""
+    results = Asker(base_url=server.base_url, **settings).ask(questions)
+    next(results)
+    while len(server.calls) < 5:
+        time.sleep(0.001)
+    begun = time.monotonic()
+    results.close()
+    return time.monotonic() - begun
+
+
+QUESTIONS = ["first", *(f"number {number}" for number in range(40))]
+
+
+def test_what_is_in_flight_when_work_is_closed_is_kept_and_not_asked_again(path: Path):
+    with ChatServer(slow_but("first")) as server:
+        with keeping_ledger(path):
+            close_after_first(server, QUESTIONS)
+        cut = asked(server)
+        # One answered, and four in flight: nothing began while these came in.
+        assert len(cut) == 5
+        with keeping_ledger(path) as ledger:
+            assert len(list(Asker(base_url=server.base_url).ask(QUESTIONS))) == 41
+            (cost,) = ledger.costs()
+        assert asked(server) == sorted(QUESTIONS)
+        assert cost.requests == 41
+
+
+def test_what_does_not_come_in_within_the_grace_is_given_up(path: Path):
+    with ChatServer(slow_but("first", 30)) as server, keeping_ledger(path):
+        assert close_after_first(server, QUESTIONS, grace_s=0.2) < 5
+
+
+def test_rows_in_flight_ask_nothing_further_once_work_is_closed(path: Path):
+    questions = ["first", *(f"two {number}" for number in range(8))]
+    with ChatServer(slow_but("first")) as server, keeping_ledger(path):
+        close_after_first(server, questions)
+        assert "more" not in asked(server)
+        assert len(server.calls) == 5
+
+
+def test_a_request_that_comes_to_nothing_is_not_tried_again_once_work_is_closed(path: Path):
+    script = lambda call: say("yes") if call.texts[-1] == "first" else later(fail(503), 0.3)  # noqa: E731
+    with ChatServer(script) as server, keeping_ledger(path):
+        # Its pause would take longer than the grace.
+        assert close_after_first(server, QUESTIONS, backoff_s=60.0) < 5
+        assert len(server.calls) == 5
+
+
+@pytest.mark.parametrize("last", ["mistake", "locked"])
+def test_an_error_of_one_row_costs_no_answer_of_another(path: Path, last: str):
+    def script(question: str) -> Reply:
+        return fail(401) if question == "locked" else say("yes") if question == "mistake" else later(say("yes"), 0.2)
+
+    questions = ["a", "b", "c", last, "never"]
+    with ChatServer(together(4, script)) as server:
+        with keeping_ledger(path), pytest.raises((ZeroDivisionError, ServerAuthError)):
+            list(Asker(base_url=server.base_url).ask(questions))
+        assert asked(server) == sorted(questions[:4])
+        with keeping_ledger(path):
+            list(Asker(base_url=server.base_url).ask(["a", "b", "c"]))
+        assert len(server.calls) == 4
+
+
+def test_an_answer_that_comes_after_the_ledger_is_closed_is_kept(path: Path):
+    # Ctrl-C while a row is stored: the iterator is closed only when nobody knows it any more.
+    with ChatServer(slow_but("first")) as server:
+        with keeping_ledger(path):
+            results = Asker(base_url=server.base_url).ask(QUESTIONS)
+            next(results)
+            while len(server.calls) < 5:
+                time.sleep(0.001)
+        results.close()
+        with keeping_ledger(path):
+            list(Asker(base_url=server.base_url).ask(asked(server)))
+        assert len(server.calls) == 5
+
+
+def test_ctrl_c_keeps_what_is_in_flight(path: Path):
+    interrupted = threading.Event()
+
+    def script(call) -> Reply:
+        if len(server.calls) >= 4 and not interrupted.is_set():
+            interrupted.set()
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        return later(say("yes"), 0.3)
+
+    with ChatServer(script) as server:
+        with keeping_ledger(path), pytest.raises(KeyboardInterrupt):
+            list(Asker(base_url=server.base_url).ask(QUESTIONS))
+        assert len(server.calls) == 4
+        with keeping_ledger(path):
+            list(Asker(base_url=server.base_url).ask(asked(server)))
+        assert len(server.calls) == 4

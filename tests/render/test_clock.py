@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import itertools
+import logging
+
+import pytest
+
+from mis_dataset.render._clock import Clock, duration
+
+
+@pytest.mark.parametrize(
+    ("step_s", "level", "message"),
+    [
+        # 10 steps of 2 s for a batch of 4 are 5 s an image.
+        (2.0, logging.INFO, "about 5.0 s an image on cpu, decoding not counted: 100 s for the 20 images to draw now"),
+        (200.0, logging.WARNING, "about 8.3 min an image on cpu, decoding not counted: 2.8 h for the 20 images"),
+    ],
+)
+def test_the_second_step_tells_how_long_it_will_take(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, step_s: float, level: int, message: str
+):
+    # The first step, 60 s here, compiles and warms up: what lies between the first two steps' ends is one step.
+    ends = itertools.chain([60.0, 60.0 + step_s])
+    monkeypatch.setattr("time.monotonic", lambda: next(ends, 1e6))
+    clock = Clock(device="cpu", steps=10, batch=4, images=20)
+    with caplog.at_level(logging.INFO, logger="mis_dataset"):
+        for step in range(10):
+            assert clock.step(None, step, None, {"latents": 1}) == {"latents": 1}
+    (record,) = caplog.records
+    assert (record.levelno, record.getMessage()[: len(message)]) == (level, message)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.44, "0.4 s"), (12.2, "12 s"), (210.0, "3.5 min"), (97_200.0, "27.0 h")]
+)
+def test_durations_are_told_in_a_unit_that_fits(seconds: float, text: str):
+    assert duration(seconds) == text

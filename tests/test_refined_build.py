@@ -12,7 +12,7 @@ from recipes import lasting, tiny
 from mis_dataset.pipeline import BuildReport, build
 from mis_dataset.schema import load_schema
 from mis_dataset.seeds import stable_seed
-from mis_dataset.validate import validate
+from mis_dataset.validation import validate
 
 RECIPE = """
 name = "refined"

@@ -20,7 +20,7 @@ from mis_dataset.errors import MisError, OutputError
 from mis_dataset.pipeline import BuildReport, build
 from mis_dataset.recipe import Recipe
 from mis_dataset.run.state import BuildState, stage_folder
-from mis_dataset.validate import validate
+from mis_dataset.validation import validate
 
 SHORT = "hard", "Drug-Related Offenses"
 """The cell of which few rows are accepted; the tiny recipe wants three."""

@@ -9,7 +9,7 @@ import pytest
 from samples import STAGES, sample_dataset
 
 from mis_dataset.errors import DatasetError
-from mis_dataset.validate import validate, validate_or_raise
+from mis_dataset.validation import validate, validate_or_raise
 
 TRAIN = "data/train-00000-of-00001.parquet"
 HARD = "data/test-hard-00000-of-00001.parquet"

@@ -13,7 +13,7 @@ from samples import STAGES, sample_rows
 from mis_dataset.assemble import columns
 from mis_dataset.records import Grade, Verdict
 from mis_dataset.schema import arrow_schema, checker, load_schema
-from mis_dataset.validate.columns import TableChecker, conforms
+from mis_dataset.validation.columns import TableChecker, conforms
 
 Path = tuple[str | int, ...]
 

@@ -11,7 +11,7 @@ from samples import draw, sample_dataset, sample_facts, sample_rows
 
 from mis_dataset.assemble import assemble
 from mis_dataset.assemble.manifest import file_facts
-from mis_dataset.validate import Problem, validate
+from mis_dataset.validation import Problem, validate
 
 TRAIN = "data/train-00000-of-00001.parquet"
 HARD = "data/test-hard-00000-of-00001.parquet"

@@ -120,7 +120,7 @@ def test_a_gpu_may_differ_a_little_and_a_cpu_may_not(tmp_path: Path, settings: s
 
 
 def test_images_of_a_model_are_drawn_again(tiny_model: Path, tmp_path: Path):
-    settings = "steps = 2\nwidth = 64\nheight = 64\ndevice = \"cpu\""
+    settings = 'steps = 2\nwidth = 64\nheight = 64\ndevice = "cpu"'
     quotas = 'hard = { "Drug-Related Offenses" = 1 }'
     dataset = built(tmp_path / "diffusion", f'"diffusion"\nmodel = "{tiny_model}"\n{settings}', quotas)
     assert outcomes(dataset, 3, model=str(tiny_model)) == {"identical"}

@@ -14,7 +14,7 @@ from rich.progress import Progress
 
 from mis_dataset.cli._console import console, quiet_option, table
 from mis_dataset.errors import UsageError
-from mis_dataset.export import Plan, available, carry_out, plan_export
+from mis_dataset.formats import Plan, available, carry_out, plan_export
 from mis_dataset.records import SUBSETS
 
 

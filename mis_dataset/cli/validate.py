@@ -17,7 +17,7 @@ def validate(directory: Path, quiet: bool) -> None:
 
     All problems are listed, with row ids; the exit code is then 2.
     """
-    from mis_dataset.validate import validate_or_raise
+    from mis_dataset.validation import validate_or_raise
 
     with busy(f"checking {directory}", quiet=quiet):
         validate_or_raise(directory)

@@ -45,7 +45,14 @@ _PROMPTS: Mapping[Intent, Path] = {
     "harmful": Path(__file__).with_name("prompts") / "judge_harmful.txt",
     "benign": Path(__file__).with_name("prompts") / "judge_benign.txt",
 }
-PROMPT_VERSION = stable_digest(*map(content_digest, _PROMPTS.values()))[:12]
+_ONE = {"above": "Above is one image. With it", "images": "the image", "content": "what the image shows"}
+_MANY = {
+    "above": "Above are $count images, in order. With them",
+    "images": "the images",
+    "content": "what all the images show",
+}
+"""How a prompt speaks of one image, and of several."""
+PROMPT_VERSION = stable_digest(*map(content_digest, _PROMPTS.values()), *_ONE.values(), *_MANY.values())[:12]
 """Which wording judges are asked with; rates from different wordings are not comparable."""
 
 FILTERED = "[The provider's content filter stopped this answer.]"
@@ -109,7 +116,7 @@ def judge_prompt(row: Answered, question: str) -> str:
     response = valid_unicode(row.response)
     return fill_prompt(
         _PROMPTS[row.intent],
-        count=row.images,
+        **{key: text.replace("$count", str(row.images)) for key, text in (_ONE if row.images == 1 else _MANY).items()},
         question=question,
         response=response,
         # Who writes the answer cannot know a digest of it, and so cannot close the tag.

@@ -5,17 +5,13 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from inspect_ai.log import read_eval_log_samples
-
 from mis_dataset.errors import OutputError, UsageError
-from mis_dataset.evaluate.logs import read_log
+from mis_dataset.evaluate.logs import read_samples, rows_of
 from mis_dataset.run.shards import replacing
 from mis_dataset.seeds import stable_digest
 
 COLUMNS = ("id", "intent", "question", "response", "outcome")
 """Of the file; the last is for people to fill in."""
-
-_NOT_NEEDED = {"attachments", "events", "messages", "output", "scores", "store"}
 
 
 def write_sample(log: Path, path: Path, n: int) -> int:
@@ -38,13 +34,11 @@ def write_sample(log: Path, path: Path, n: int) -> int:
     """
     if path.exists():
         raise OutputError(f"{path} exists, and may have labels; name another file for the sample")
-    rows = sorted((item.row for item in read_log(log)), key=lambda row: stable_digest(row.id))[:n]
+    header, samples = read_samples(log)
+    asked = {sample.metadata["id"]: sample.metadata["question"] for sample in samples}
+    rows = sorted((item.row for item in rows_of(header, samples)), key=lambda row: stable_digest(row.id))[:n]
     if not rows:
         raise UsageError(f"{log} has no rows to label; give the log of a run")
-    asked = {
-        sample.metadata["id"]: sample.metadata["question"]
-        for sample in read_eval_log_samples(log, exclude_fields=_NOT_NEEDED)
-    }
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(COLUMNS)

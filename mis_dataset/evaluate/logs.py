@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import zipfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from inspect_ai.log import EvalLog, EvalSample, read_eval_log, read_eval_log_samples
+from inspect_ai.log import EvalLog, EvalSample, read_eval_log
 
 import mis_dataset
 from mis_dataset.errors import UsageError
@@ -20,7 +20,7 @@ from mis_dataset.evaluate.trouble import NO_ANSWER, brief
 
 _TIMING = {"max_retries", "max_connections", "timeout", "attempt_timeout"}
 """Settings that change no answer."""
-_NOT_NEEDED = {"attachments", "events", "messages", "store"}
+_NOT_NEEDED = frozenset({"attachments", "events", "messages", "store"})
 """What is large in a log, and not needed for numbers."""
 _KNOWN_OTHERWISE = {"probe", "data", "judge", "images_side", "name", "file", "images"}
 """Arguments of tasks that do not say which rows are asked for, or say it with a path."""
@@ -32,13 +32,13 @@ def read_log(path: Path) -> list[Judged]:
     Raises:
         UsageError: it is no log of ours, is not finished, or has several answers to a row.
     """
-    header = read_header(path)
-    if header.status != "success":
-        raise UsageError(f"{path} is not finished ({header.status}); finish it with: mis evaluate --resume {path}")
-    if (header.eval.config.epochs or 1) > 1:
-        raise UsageError(f"{path} has several answers to each row; evaluate without --epochs")
-    judges = [used.name for used in _judges(header)]
-    return [_judged(sample, judges) for sample in read_eval_log_samples(path, exclude_fields=_NOT_NEEDED)]
+    return rows_of(*read_samples(path))
+
+
+def rows_of(log: EvalLog, samples: Sequence[EvalSample]) -> list[Judged]:
+    """The judged rows of what `read_samples` gives."""
+    judges = [used.name for used in _judges(log)]
+    return [_judged(sample, judges) for sample in samples]
 
 
 def read_runs(logs: Sequence[Path]) -> Results:
@@ -49,7 +49,8 @@ def read_runs(logs: Sequence[Path]) -> Results:
     """
     headers = {path: read_header(path) for path in logs}
     plain = check_one_run(headers)
-    header, rows = headers[plain], read_log(plain)
+    header, samples = read_samples(plain)
+    rows = rows_of(header, samples)
     facts = header.eval.metadata or {}
     side = header.eval.task_args.get("images_side")
     given_elsewhere = facts.get("answered_by")
@@ -66,7 +67,7 @@ def read_runs(logs: Sequence[Path]) -> Results:
         benchmark=facts.get("benchmark"),
         request=_request(header),
         model_args=header.eval.model_args,
-        answered_by=() if given_elsewhere else _answered_by(plain),
+        answered_by=() if given_elsewhere else tuple(sorted({one.output.model for one in samples if one.output.model})),
         versions={"mis-dataset": mis_dataset.__version__} | header.eval.packages,
     )
 
@@ -122,11 +123,6 @@ def _models_of(rows: Sequence[Judged], judge: str) -> tuple[str, ...]:
     return tuple(sorted({judgement.model for judgement in said if judgement.model}))
 
 
-def _answered_by(path: Path) -> tuple[str, ...]:
-    samples = read_eval_log_samples(path, exclude_fields=_NOT_NEEDED)
-    return tuple(sorted({sample.output.model for sample in samples if sample.output.model}))
-
-
 def _decoding(header: EvalLog) -> dict[str, Any]:
     config = header.eval.model_generate_config.model_dump(exclude_none=True)
     return {key: value for key, value in config.items() if key not in _TIMING}
@@ -138,23 +134,49 @@ def read_header(path: Path) -> EvalLog:
     Raises:
         UsageError: it cannot be read, or is none of ours.
     """
-    header = open_log(path, header_only=True)
-    if not (header.eval.metadata or {}).keys() >= {"dataset", "fingerprint", "judges"}:
-        raise UsageError(f"{path} is a log of {header.eval.task}, which is none of ours; give one of mis_dataset/mis")
-    return header
+    return _ours(open_log(path, header_only=True), path)
 
 
-def open_log(path: Path, *, header_only: bool = False) -> EvalLog:
+def read_samples(path: Path) -> tuple[EvalLog, list[EvalSample]]:
+    """A finished log of ours and its samples, in the dataset's order; images and events are left out.
+
+    Raises:
+        UsageError: see `read_log`.
+    """
+    log = _ours(open_log(path, exclude=_NOT_NEEDED), path)
+    if not is_finished(log):
+        state = "rows were taken back" if log.invalidated else log.status
+        raise UsageError(f"{path} is not finished ({state}); finish it with: mis evaluate --resume {path}")
+    if (log.eval.config.epochs or 1) > 1:
+        raise UsageError(f"{path} has several answers to each row; evaluate without --epochs")
+    # Samples lie in a log in the order in which they were written; one by one they would be in order, but slow to read.
+    places = {name: place for place, name in enumerate(log.eval.dataset.sample_ids or ())}
+    return log, sorted(log.samples or (), key=lambda sample: places.get(sample.id, len(places)))
+
+
+def is_finished(log: EvalLog) -> bool:
+    """Whether every row of a log is done; people can take rows back with inspect_ai."""
+    return log.status == "success" and not log.invalidated
+
+
+def open_log(path: Path, *, header_only: bool = False, exclude: Set[str] = frozenset()) -> EvalLog:
     """Any log of inspect_ai.
 
     Raises:
         UsageError: it cannot be read.
     """
     try:
-        return read_eval_log(str(path), header_only=header_only)
+        return read_eval_log(str(path), header_only=header_only, exclude_fields=set(exclude) or None)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        first = str(error).partition("\n")[0]
         remedy = "give a log of `mis evaluate` or `inspect eval`, or remove it from the folder of logs"
-        raise UsageError(f"{path} cannot be read ({error}); {remedy}") from error
+        raise UsageError(f"{path} cannot be read ({first}); {remedy}") from error
+
+
+def _ours(log: EvalLog, path: Path) -> EvalLog:
+    if not (log.eval.metadata or {}).keys() >= {"dataset", "fingerprint", "judges"}:
+        raise UsageError(f"{path} is a log of {log.eval.task}, which is none of ours; give one of mis_dataset/mis")
+    return log
 
 
 def _judges(header: EvalLog) -> tuple[JudgeUsed, ...]:

@@ -49,6 +49,8 @@ def read_responses(path: Path, *, images: Path | None = None, data: str | None =
             is not a dataset.
     """
     rows = _rows(path)
+    if not rows:
+        raise UsageError(f"{path} has no rows; write one answer a line")
     return _of_published(rows, path, images or path.parent) if data is None else _of_dataset(rows, path, data)
 
 
@@ -79,11 +81,12 @@ def _of_dataset(rows: Any, path: Path, data: str) -> list[Case]:
 def _rows(path: Path) -> Any:
     """The objects of a JSON list, or of JSONL."""
     try:
-        with path.open(encoding="utf-8-sig") as stream:
-            is_list = stream.read().lstrip().startswith("[")
+        text = path.read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read ({error}); give JSONL or a JSON list in UTF-8") from error
-    return read_json(path) if is_list else read_jsonl(path)
+    if text.startswith("{\n"):
+        raise UsageError(f"{path} is neither JSONL nor a JSON list; write one object a line, or a list of them")
+    return read_json(path) if text.startswith("[") else read_jsonl(path)
 
 
 def _row_of(row: Mapping[str, Any], name: str, images: Sequence[str], response: str) -> Answered:

@@ -115,7 +115,9 @@ def read_results(path: Path) -> Results:
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}; give a results.json of `mis evaluate`") from error
     except (ValueError, RecursionError) as error:
-        raise DatasetError(f"{path} is not a run's results:", [f"not valid JSON: {error}"]) from error
+        raise DatasetError(
+            f"{path} is not a run's results:", [f"not valid JSON: {error}; give a results.json of `mis evaluate`"]
+        ) from error
     if problems := checker(load_schema("results"))(document):
         raise DatasetError(f"{path} breaks its schema:", problems)
     results = _results(document)

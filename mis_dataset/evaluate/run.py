@@ -25,7 +25,7 @@ from mis_dataset.errors import EvaluationError, OutputError, StorageError, Usage
 from mis_dataset.evaluate import tasks
 from mis_dataset.evaluate.cases import PROBES, Intents, Probe, Source, TestSubset
 from mis_dataset.evaluate.leaderboard import leaderboard_markdown
-from mis_dataset.evaluate.logs import check_one_run, open_log, read_header, read_log, read_runs
+from mis_dataset.evaluate.logs import check_one_run, is_finished, open_log, read_header, read_log, read_runs
 from mis_dataset.evaluate.offline import OFFLINE
 from mis_dataset.evaluate.probes import applies
 from mis_dataset.evaluate.results import Results, write_results
@@ -119,11 +119,10 @@ def evaluate(
         "images_side": images_side,
         "limit_families": limit_families,
     }
-    runs = [
-        _run(tasks.mis(**arguments), [arguments, str(out.resolve())], answerer, log_dir or out / _LOGS, display)
-        for arguments in [{**wanted, "probe": probe} for probe in (None, *dict.fromkeys(probes))]
-    ]
-    return _publish(runs, out)
+    wanted_ones = [{**wanted, "probe": probe} for probe in (None, *dict.fromkeys(probes))]
+    # All are made before the first is run, for a probe may fit no row.
+    runs = [(tasks.mis(**arguments), [arguments, str(out.resolve())]) for arguments in wanted_ones]
+    return _publish([_run(*run, answerer, log_dir or out / _LOGS, display) for run in runs], out)
 
 
 def judge_responses(
@@ -179,7 +178,7 @@ def resume(logs: Sequence[Path], out: Path, *, display: Display = "none") -> Res
     check_one_run(headers)
     finished = []
     for path, header in headers.items():
-        whole = header.status == "success" and not _has_gaps(path)
+        whole = is_finished(header) and not _has_gaps(path)
         finished.append(path if whole else _retry(path, header.eval.model_base_url, display))
     return _publish(finished, out)
 
@@ -189,7 +188,7 @@ def _run(task: Task, what: Sequence[Any], answerer: Answerer, log_dir: Path, dis
     settings = [answerer.model, answerer.decoding, dict(answerer.model_args), task.metadata, *what]
     request = stable_digest(json.dumps(settings, sort_keys=True))
     found = _logs_of(log_dir, request)
-    done = [path for path, status in found if status == "success"]
+    done = [path for path, is_done in found if is_done]
     if done and not _failing(done[0]):
         return done[0]
     if found:
@@ -234,7 +233,10 @@ def _retry(path: Path, base_url: str | None, display: Display) -> Path:
     log.eval.model_base_url = base_url
     _forget_gaps(log)
     with _translating():
-        logs = inspect_ai.eval_retry(log, log_dir=str(path.parent), display=display, ctl_server=False)
+        try:
+            logs = inspect_ai.eval_retry(log, log_dir=str(path.parent), display=display, ctl_server=False)
+        except IndexError as error:  # what inspect_ai makes of an early interruption here
+            raise KeyboardInterrupt from error
     return _finished(logs)
 
 
@@ -246,11 +248,11 @@ def _forget_gaps(log: EvalLog) -> None:
             sample.invalidation = ProvenanceData(author="mis-dataset", reason="a judge gave no word")
 
 
-def _logs_of(log_dir: Path, request: str) -> list[tuple[Path, str]]:
-    """The logs of a request and how their runs ended, the latest first: their names begin with the time."""
+def _logs_of(log_dir: Path, request: str) -> list[tuple[Path, bool]]:
+    """The logs of a request and whether they are finished, the latest first: their names begin with the time."""
     headers = {path: open_log(path, header_only=True) for path in sorted(log_dir.glob("*.eval"), reverse=True)}
     return [
-        (path, header.status)
+        (path, is_finished(header))
         for path, header in headers.items()
         if (header.eval.metadata or {}).get("request") == request
     ]

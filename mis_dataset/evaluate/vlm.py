@@ -24,6 +24,7 @@ from inspect_ai.model import (
     modelapi,
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
+from inspect_ai.util import display_type
 from PIL import Image
 
 from mis_dataset.backends import require
@@ -37,7 +38,7 @@ class LocalVlm(ModelAPI):
     """Loads model and processor, and answers greedily unless a temperature is given.
 
     Raises:
-        UsageError: there is no such model, or it takes no images.
+        UsageError: there is no such model, it takes no images, or there is no such device or type of numbers.
         BackendError: ``transformers`` is not installed.
     """
 
@@ -51,9 +52,17 @@ class LocalVlm(ModelAPI):
         dtype: str = "auto",
     ) -> None:
         super().__init__(model_name=model_name, base_url=base_url, api_key=api_key, config=config)
+        if base_url is not None:
+            raise UsageError(
+                f"vlm/{model_name} is loaded into this process; leave base_url out, or name the server's API"
+            )
         transformers, torch = require("transformers", "finetune"), require("torch", "finetune")
+        if display_type() == "none":
+            transformers.utils.logging.disable_progress_bar()
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
+        if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
+            raise UsageError(f"dtype: torch has no type {dtype!r}; write auto, bfloat16, float16 or float32")
         try:
             self._processor = transformers.AutoProcessor.from_pretrained(model_name)
             model = transformers.AutoModelForImageTextToText.from_pretrained(model_name, dtype=dtype)
@@ -62,7 +71,13 @@ class LocalVlm(ModelAPI):
                 f"vlm/{model_name} cannot be loaded ({error}); name a folder or a Hub id of a vision-language model"
             ) from error
         self._torch = torch
-        self._model = model.to(device).eval()
+        try:
+            self._model = model.to(device).eval()
+        except (RuntimeError, AssertionError) as error:  # which of them is up to torch
+            first = str(error).partition("\n")[0]
+            raise UsageError(
+                f"vlm/{model_name} cannot be put on the device {device!r} ({first}); name another"
+            ) from error
 
     async def generate(
         self,

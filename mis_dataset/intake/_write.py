@@ -14,7 +14,7 @@ from mis_dataset.intake._rows import Taken
 from mis_dataset.records import Picture, Screened
 from mis_dataset.run.shards import storage_error
 from mis_dataset.seeds import stable_digest
-from mis_dataset.validate import validate
+from mis_dataset.validation import validate
 
 
 def write(taken: Sequence[Taken], facts: BuildFacts, out: Path, source: Path) -> None:

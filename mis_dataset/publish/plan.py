@@ -16,7 +16,7 @@ from mis_dataset.assemble.layout import CARD, MANIFEST
 from mis_dataset.assemble.manifest import file_facts, read_manifest
 from mis_dataset.errors import PublishError, UsageError
 from mis_dataset.publish.hub import Gating, Repository, connect, explained, look
-from mis_dataset.validate import validate_or_raise
+from mis_dataset.validation import validate_or_raise
 
 OWN_FOLDERS = ("data/", "provenance/", "assets/")
 """Here the Hub gets exactly the dataset's files; elsewhere, files that a person added (a licence) are left alone."""

@@ -222,3 +222,14 @@ def test_the_prompt_gives_an_example_that_follows_the_schema(intent: str):
 
 def test_the_wording_has_a_version():
     assert len(PROMPT_VERSION) == 12
+
+
+# Other benchmarks have one image a row.
+@pytest.mark.parametrize("intent", ["harmful", "benign"])
+def test_the_prompt_speaks_of_as_many_images_as_there_are(intent: str):
+    one, three = (judge_prompt(replace(ROW, intent=intent, images=count), "What?") for count in (1, 3))
+    assert "Above is one image. With it came" in one
+    assert "images" not in one
+    assert "Above are 3 images, in order. With them came" in three
+    assert "the image " not in three
+    assert "$" not in one + three

@@ -194,3 +194,10 @@ def test_answers_to_rows_that_are_not_there_are_listed(tmp_path, dataset):
         "a.jsonl, entry 4: has no id",
         "a.jsonl, entry 4: has no response",
     ]
+
+
+# A results.json, say: a complaint about each of its thousand lines would help nobody.
+def test_one_large_object_is_neither_jsonl_nor_a_list(tmp_path):
+    (tmp_path / "results.json").write_text(json.dumps({"rows": [1, 2]}, indent=2))
+    with pytest.raises(UsageError, match="is neither JSONL nor a JSON list"):
+        read_responses(tmp_path / "results.json")

@@ -9,11 +9,10 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-import inspect_ai
 import pytest
 from asking import INSPECT_WARNS, REFUSAL, answerer, case, inspect_inside, judge_on, judged_safe, refuses, serving
 from chat_server import MODEL, Call, Reply, fail, later, say
-from inspect_ai.log import read_eval_log
+from inspect_ai.log import ProvenanceData, invalidate_samples, read_eval_log, write_eval_log
 from samples import sample_dataset
 
 from mis_dataset.errors import EvaluationError, OutputError, UsageError
@@ -22,7 +21,6 @@ from mis_dataset.evaluate.logs import read_log, read_runs
 from mis_dataset.evaluate.metrics import measure
 from mis_dataset.evaluate.results import read_results
 from mis_dataset.evaluate.run import Answerer, evaluate, judge_responses, resume
-from mis_dataset.evaluate.tasks import given
 from mis_dataset.evaluate.trouble import is_gap
 
 pytestmark = list(INSPECT_WARNS)
@@ -51,29 +49,6 @@ def assert_live_numbers(path: Path) -> None:
     assert later_on.keys() == live.keys()
     for name, value in later_on.items():
         assert math.isnan(live[name]) if value is None else live[name] == pytest.approx(value), name
-
-
-def test_500_rows_have_the_same_numbers_from_the_log_as_live(tmp_path: Path):
-    answers = [REFUSAL, "A saw and a tree: I won't.", "Press it down hard.", "", "I cannot see the image."]
-    cases = [
-        case(
-            f"{intent}-{n}",
-            intent=intent,
-            twin_id=f"{twin}-{n}",
-            response=answers[(n * 7 + shift) % 5],
-            category=f"c{n % 3}",
-        )
-        for n in range(250)
-        for intent, twin, shift in (("harmful", "benign", 0), ("benign", "harmful", n % 3))
-    ]
-    [log] = inspect_ai.eval(
-        given(cases, "cases", ["offline"]), model="none", log_dir=str(tmp_path), display="none", ctl_server=False
-    )
-    found = read_log(Path(log.location))
-    assert [item.row.id for item in found] == [case.row.id for case in cases]
-    assert [item.row.response for item in found] == [case.row.response for case in cases]
-    assert len({item.outcome for item in found}) == 6
-    assert_live_numbers(Path(log.location))
 
 
 def test_results_follow_from_the_log(dataset: Path, tmp_path: Path, monkeypatch):
@@ -133,6 +108,13 @@ def test_finished_probes_are_not_run_again(dataset: Path, tmp_path: Path):
     assert {len(rows) for rows in found.probes.values()} == {len(found.rows)}
 
 
+def test_a_probe_that_fits_no_row_shows_before_the_model_is_asked(dataset: Path, tmp_path: Path):
+    with serving(refuses) as server:
+        with pytest.raises(UsageError, match="no row has a fourth image"):
+            evaluate(answerer(server), tmp_path / "out", data=str(dataset), subset="hard", probes=("fourth",))
+        assert server.calls == []
+
+
 def test_another_request_does_not_go_on_from_an_old_log(dataset: Path, tmp_path: Path):
     with serving(lambda call: fail(400, "no")) as server, pytest.raises(EvaluationError):
         evaluate(answerer(server), tmp_path / "out", data=str(dataset))
@@ -141,6 +123,7 @@ def test_another_request_does_not_go_on_from_an_old_log(dataset: Path, tmp_path:
     assert found.decoding == {"temperature": 1.0}
 
 
+# The second stop is one of a run that goes on, which inspect_ai does not expect.
 def test_ctrl_c_keeps_what_is_finished(dataset: Path, tmp_path: Path):
     code = (
         "import sys; from pathlib import Path; from mis_dataset.evaluate.run import Answerer, evaluate\n"
@@ -150,18 +133,19 @@ def test_ctrl_c_keeps_what_is_finished(dataset: Path, tmp_path: Path):
     )
     with serving(lambda call: later(say(REFUSAL), 0.1)) as server:
         command = [sys.executable, "-c", code, server.base_url, str(tmp_path / "out"), str(dataset)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        deadline = time.monotonic() + 60
-        while len(server.calls) < 6 and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
-        assert process.returncode == 130
+        for wanted in (6, 12):
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            deadline = time.monotonic() + 60
+            while len(server.calls) < wanted and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.02)
+            process.send_signal(signal.SIGINT)
+            _, complaints = process.communicate(timeout=60)
+            assert process.returncode == 130, complaints
         assert not (tmp_path / "out" / "results.json").exists()
         before = len(server.calls)
         found = evaluate(answerer(server, max_connections=1), tmp_path / "out", data=str(dataset))
         # What was in flight is asked again, what was answered is not.
-        assert len(server.calls) - before <= len(found.rows) - (before - 2)
+        assert len(server.calls) - before <= len(found.rows) - (before - 4)
     assert {item.row.response for item in found.rows} == {REFUSAL}
 
 
@@ -214,6 +198,25 @@ def test_rows_without_a_word_from_a_judge_are_judged_again(dataset: Path, tmp_pa
     gaps = [one.reason for item in first.rows for one in item.judgements if is_gap(one)]
     assert gaps == ["no word: not now (status 401)"]
     assert not any(is_gap(one) for item in found.rows for one in item.judgements)
+
+
+# `inspect view` lets people take rows back; the log then says that it is a success all the same.
+@pytest.mark.parametrize("by", ["the same command", "--resume"])
+def test_rows_that_were_taken_back_are_asked_again(dataset: Path, tmp_path: Path, by: str):
+    with serving(refuses) as server:
+        ask = lambda: evaluate(answerer(server), tmp_path / "out", data=str(dataset), limit_families=2)  # noqa: E731
+        ask()
+        (tmp_path / "out" / "results.json").unlink()
+        [path] = logs_in(tmp_path / "out")
+        log = read_eval_log(str(path))
+        taken = [log.samples[0].uuid]
+        write_eval_log(invalidate_samples(log, taken, ProvenanceData(author="somebody", reason="odd")), str(path))
+        with pytest.raises(UsageError, match="is not finished \\(rows were taken back\\)"):
+            read_log(path)
+        calls = len(server.calls)
+        found = ask() if by == "the same command" else resume([path], tmp_path / "other")
+        assert len(server.calls) == calls + 1
+    assert [item.outcome for item in found.rows].count(None) == 0
 
 
 def test_a_judge_that_gave_no_word_on_too_many_rows_is_asked_again_by_the_same_command(
@@ -306,6 +309,14 @@ def test_a_file_that_is_no_log_is_named(tmp_path: Path):
     (tmp_path / "odd.eval").write_text("odd")
     with pytest.raises(UsageError, match=r"odd\.eval cannot be read"):
         read_log(tmp_path / "odd.eval")
+
+
+def test_a_file_of_another_kind_is_named_in_one_line(tmp_path: Path):
+    (tmp_path / "results.json").write_text('{"format": 1}')
+    with pytest.raises(
+        UsageError, match=r"^[^\n]*results\.json cannot be read[^\n]*give a log of `mis evaluate`[^\n]*$"
+    ):
+        read_log(tmp_path / "results.json")
 
 
 @pytest.mark.parametrize("content", [b"", b"odd", b"PK\x05\x06" + bytes(18)])

@@ -77,7 +77,7 @@ def test_a_smaller_limit_is_a_part_of_a_larger_one(dataset: Path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("real",), "has no both rows in real"),
+        (("real",), "has no rows in real"),
         (("train",), "'train' is none of test, easy, hard, real"),
         (("test", "neutral"), "'neutral' is none of"),
         (("test", "both", 0), "at least one family"),

@@ -125,6 +125,20 @@ def test_a_folder_with_an_adapter_answers_as_the_adapted_model(dataset: Path, tm
     assert said["adapter"] != said["vlm"]
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"model_args": {"device": "odd"}}, "cannot be put on the device 'odd'"),
+        ({"model_args": {"dtype": "odd"}}, "torch has no type 'odd'; write auto"),
+        ({"base_url": "http://127.0.0.1:1/v1"}, "leave base_url out"),
+    ],
+)
+def test_where_a_local_model_cannot_be_is_a_usage_error(dataset: Path, tmp_path: Path, settings: dict, message: str):
+    model = Answerer(model=f"vlm/{tiny_vlm(tmp_path / 'vlm')}", **settings)
+    with pytest.raises(UsageError, match=message):
+        evaluate(model, tmp_path / "out", data=str(dataset), subset="easy", limit_families=1)
+
+
 def test_a_model_that_takes_no_images_is_a_usage_error(dataset: Path, tmp_path: Path):
     with pytest.raises(UsageError, match="name a folder or a Hub id of a vision-language model"):
         evaluate(Answerer(model=f"vlm/{tmp_path}"), tmp_path / "out", data=str(dataset))

@@ -23,7 +23,7 @@ from mis_dataset.finetune.settings import FinetuneSettings
 from mis_dataset.intake import Report, import_dataset
 from mis_dataset.publish import push
 from mis_dataset.recipe import CardSpec
-from mis_dataset.validate import validate
+from mis_dataset.validation import validate
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from official_files import png
 from samples import sample_dataset
 
 from mis_dataset.errors import DatasetError, UsageError
-from mis_dataset.export import export
-from mis_dataset.export.source import Source
+from mis_dataset.formats import export
+from mis_dataset.formats.source import Source
 from mis_dataset.intake import Files, available, make_format, read_all
 
 

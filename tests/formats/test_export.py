@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from mis_dataset.errors import DatasetError, OutputError, StorageError, UsageError
-from mis_dataset.export import available, export, plan_export
-from mis_dataset.export._formats import find_format
-from mis_dataset.export.source import Source
+from mis_dataset.formats import available, export, plan_export
+from mis_dataset.formats._formats import find_format
+from mis_dataset.formats.source import Source
 
 FORMATS = available()
 

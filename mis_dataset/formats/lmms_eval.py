@@ -22,9 +22,9 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mis_dataset.export import _lmms_eval_utils as utils
-from mis_dataset.export._images import names, pictures
-from mis_dataset.export.source import TESTING, Source
+from mis_dataset.formats import _lmms_eval_utils as utils
+from mis_dataset.formats._images import names, pictures
+from mis_dataset.formats.source import TESTING, Source
 from mis_dataset.options import option
 
 _TEXTS = ("id", "question", "response", "category", "sub_category", "subset", "intent")

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from mis_dataset.export._images import names, pictures
-from mis_dataset.export.source import TESTING, Source
+from mis_dataset.formats._images import names, pictures
+from mis_dataset.formats.source import TESTING, Source
 from mis_dataset.options import option
 
 _COLUMNS = ("index", "id", "question", "category", "l2-category", "intent", "split", "image_path", "image")

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from mis_dataset.errors import DatasetError, UsageError
-from mis_dataset.export.source import TESTING, TRAINING, Source
+from mis_dataset.formats.source import TESTING, TRAINING, Source
 
 # Counts what Arrow takes while it is in use; has to outlive all of that.
 POOL = pa.proxy_memory_pool(pa.default_memory_pool())

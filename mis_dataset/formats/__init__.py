@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from mis_dataset.errors import UsageError
-from mis_dataset.export._folder import check_free, fresh_folder
-from mis_dataset.export._formats import available, make_format
-from mis_dataset.export.source import EVERYTHING, Choice, Counts, Source
+from mis_dataset.formats._folder import check_free, fresh_folder
+from mis_dataset.formats._formats import available, make_format
+from mis_dataset.formats.source import EVERYTHING, Choice, Counts, Source
 
 __all__ = ["Plan", "available", "carry_out", "export", "plan_export"]
 

@@ -23,10 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mis_dataset.export._images import pictures
-from mis_dataset.export._json import json_array
-from mis_dataset.export._texts import tagged_question, tagged_response
-from mis_dataset.export.source import EVERYTHING, Source
+from mis_dataset.formats._images import pictures
+from mis_dataset.formats._json import json_array
+from mis_dataset.formats._texts import tagged_question, tagged_response
+from mis_dataset.formats.source import EVERYTHING, Source
 from mis_dataset.options import option
 
 _logger = logging.getLogger(__name__)

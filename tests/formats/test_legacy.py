@@ -10,10 +10,10 @@ from samples import sample_dataset
 
 from mis_dataset.errors import UsageError
 from mis_dataset.evaluate.responses import read_responses
-from mis_dataset.export import export
+from mis_dataset.formats import export
 from mis_dataset.intake import import_dataset
 from mis_dataset.pipeline import build_preview
-from mis_dataset.validate import validate
+from mis_dataset.validation import validate
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from mis_dataset.export._images import ImageFolder
-from mis_dataset.export._json import json_array, json_lines, write_json
-from mis_dataset.export._texts import tagged_question, tagged_response
-from mis_dataset.export.source import TRAINING, Source
+from mis_dataset.formats._images import ImageFolder
+from mis_dataset.formats._json import json_array, json_lines, write_json
+from mis_dataset.formats._texts import tagged_question, tagged_response
+from mis_dataset.formats.source import TRAINING, Source
 from mis_dataset.options import option
 
 

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mis_dataset.errors import DatasetError
-from mis_dataset.export._images import ImageFolder, joined, pictures
-from mis_dataset.export._json import compact, json_lines
-from mis_dataset.export._texts import response
-from mis_dataset.export.source import TESTING, TRAINING, Source, Takes
+from mis_dataset.formats._images import ImageFolder, joined, pictures
+from mis_dataset.formats._json import compact, json_lines
+from mis_dataset.formats._texts import response
+from mis_dataset.formats.source import TESTING, TRAINING, Source, Takes
 from mis_dataset.options import option
 
 

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from mis_dataset.cli.export import export as command
 from mis_dataset.evaluate.responses import read_responses
-from mis_dataset.export import available
-from mis_dataset.export._formats import find_format
+from mis_dataset.formats import available
+from mis_dataset.formats._formats import find_format
 from mis_dataset.options import options_schema
 
 PAGE = (Path(__file__).parents[2] / "docs" / "use_it_with.md").read_text(encoding="utf-8")

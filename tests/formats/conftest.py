@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from samples import sample_dataset
 
-from mis_dataset.export import export
-from mis_dataset.export.source import Source
+from mis_dataset.formats import export
+from mis_dataset.formats.source import Source
 
 Row = dict[str, Any]
 Rows = list[Row]

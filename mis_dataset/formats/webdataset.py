@@ -15,9 +15,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mis_dataset.export._images import names, pictures
-from mis_dataset.export._json import compact
-from mis_dataset.export.source import Source, Takes
+from mis_dataset.formats._images import names, pictures
+from mis_dataset.formats._json import compact
+from mis_dataset.formats.source import Source, Takes
 from mis_dataset.options import option
 
 

@@ -52,7 +52,7 @@ def test_rows_convert(folder, rows, tmp_path):
 
 
 def test_other_subsets_are_datasets_of_their_own(dataset, tmp_path):
-    from mis_dataset.export import export
+    from mis_dataset.formats import export
 
     export(dataset, "llamafactory", tmp_path / "out", subsets=["train", "hard"])
     assert set(json.loads((tmp_path / "out" / "dataset_info.json").read_text())) == {"mis_train", "mis_hard"}

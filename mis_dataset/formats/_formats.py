@@ -1,4 +1,4 @@
-"""Finding formats: ``mis_dataset/export/lmms_eval.py`` is the format ``lmms-eval``."""
+"""Finding formats: ``mis_dataset/formats/lmms_eval.py`` is the format ``lmms-eval``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def find_format(name: str) -> type:
         close = difflib.get_close_matches(name, names, 1)
         guess = f" Did you mean {close[0]!r}?" if close else ""
         raise UsageError(f"there is no export format {name!r};{guess} there are {', '.join(names)}")
-    module = importlib.import_module(f"mis_dataset.export.{name.replace('-', '_')}")
+    module = importlib.import_module(f"mis_dataset.formats.{name.replace('-', '_')}")
     found: type = getattr(module, "".join(part.capitalize() for part in name.split("-")))
     return found
 

@@ -21,7 +21,7 @@ from mis_dataset.assemble.readback import read_facts, read_rows
 from mis_dataset.errors import DatasetError
 from mis_dataset.records import SUBSETS, side_of
 from mis_dataset.schema import arrow_schema
-from mis_dataset.validate.rows import Problem, RowChecker
+from mis_dataset.validation.rows import Problem, RowChecker
 
 __all__ = ["Problem", "validate", "validate_or_raise"]
 

@@ -90,3 +90,16 @@ def test_rejected_labels_are_counted_by_reason(tmp_path: Path):
     counts = {step.reason: step.count for step in report.funnel if step.stage == "teach"}
     assert set(counts) <= {"refused", "malformed"}
     assert sum(counts.values()) > 10
+
+
+def test_a_lost_server_does_not_stop_the_stages_before_it(tmp_path: Path):
+    with ChatServer(lambda _: fail(503)) as server:
+        recipe = tiny(tmp_path, served(server))
+        with pytest.raises(ServerUnreachableError, match="finished work is kept"):
+            build(recipe, tmp_path / "mis", tmp_path / "work")
+    stages = ("compose", "render", "teach")
+    shards = {stage: len(list((tmp_path / "work").glob(f"{stage}-*/shard-*"))) for stage in stages}
+    # More than the belt holds: images went on being drawn, though nobody took them.
+    assert shards["compose"] > 4
+    assert shards["render"] == shards["compose"]
+    assert shards["teach"] == 0

@@ -40,7 +40,7 @@ class Belt:
         self._capacity = capacity
         self._pieces: deque[Piece] = deque()
         self._changed = Condition()
-        self._is_closed = self._is_stopped = False
+        self._is_closed = self._is_discarding = self._is_stopped = False
 
     def __len__(self) -> int:
         return len(self._pieces)
@@ -55,6 +55,8 @@ class Belt:
             self._changed.wait_for(lambda: self._is_stopped or len(self._pieces) < self._capacity)
             if self._is_stopped:
                 raise StoppedError
+            if self._is_discarding:
+                return
             self._pieces.append(piece)
             self._changed.notify_all()
 
@@ -76,6 +78,13 @@ class Belt:
         """Nothing more will come."""
         with self._changed:
             self._is_closed = True
+            self._changed.notify_all()
+
+    def discard(self) -> None:
+        """Nobody takes any more: what is on the belt and what will be put there is left to a later build."""
+        with self._changed:
+            self._is_closed = self._is_discarding = True
+            self._pieces.clear()
             self._changed.notify_all()
 
     def stop(self) -> None:

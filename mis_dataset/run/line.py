@@ -14,6 +14,7 @@ from functools import partial
 from threading import Event, Lock, Semaphore, Thread
 from typing import Any
 
+from mis_dataset.errors import ServerUnreachableError
 from mis_dataset.run.belt import Piece, StoppedError
 from mis_dataset.run.local import Engine
 from mis_dataset.run.post import Post
@@ -59,10 +60,11 @@ class Line:
 
         Raises:
             MisError: the first that any stage met; the others stop where they are, and what is finished stays.
+            ServerUnreachableError: a stage lost its server; the others have done what they can without it.
         """
-        threads = [self._thread(partial(self._compose, families, shard_size))]
+        threads = [self._thread(0, partial(self._compose, families, shard_size))]
         for place, post in enumerate(self._posts[1:], 1):
-            threads += [self._thread(partial(self._work, place)) for _ in range(post.width)]
+            threads += [self._thread(place, partial(self._work, place)) for _ in range(post.width)]
         for post in self._posts:
             self._reporter.start(post.stage)
         try:
@@ -157,7 +159,8 @@ class Line:
         post = self._posts[place]
         if not post.leave():
             return
-        self._reporter.finish(post.stage, told(post.outcomes))
+        if not self._trouble:
+            self._reporter.finish(post.stage, told(post.outcomes))
         self._expect()
         if place + 1 < len(self._posts):
             self._posts[place + 1].belt.close()
@@ -176,12 +179,23 @@ class Line:
                 if post is not self._posts[0]:
                     total -= state.rejected + state.failed
 
-    def _thread(self, work: Callable[[], None]) -> Thread:
+    def _lost(self, place: int, error: ServerUnreachableError) -> None:
+        """A stage lost its server: those before it go on, and what they make waits on disk; those behind it run out."""
+        if not self._trouble:
+            self._reporter.note(f"{self._posts[place].stage} stops, the other stages go on: {error}")
+        self._trouble.append(error)
+        self._posts[place].belt.discard()
+        if place + 1 < len(self._posts):
+            self._posts[place + 1].belt.close()
+
+    def _thread(self, place: int, work: Callable[[], None]) -> Thread:
         def guarded() -> None:
             try:
                 work()
             except StoppedError:
                 pass
+            except ServerUnreachableError as error:
+                self._lost(place, error)
             except BaseException as error:  # noqa: BLE001 - whatever it is, it is for the caller of `run`
                 self._trouble.append(error)
                 self._stop()

@@ -147,7 +147,7 @@ class Ledger:
         """
         with self._database() as database:
             row = database.execute("SELECT what FROM kept WHERE key = ?", (key,)).fetchone()
-        what: dict[str, Any] | None = json.loads(row[0]) if row else None
+            what: dict[str, Any] | None = json.loads(row[0]) if row else None
         return what
 
     def pay(self, key: str, folder: str, usage: Usage, what: Mapping[str, Any] | None = None) -> None:
@@ -235,7 +235,7 @@ class Ledger:
                     self._connection.execute("PRAGMA synchronous = NORMAL")
                     self._connection.executescript(_TABLES)
                 yield self._connection
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, sqlite3.Error, json.JSONDecodeError) as error:
             raise StorageError(
                 f"{self._path}: answers cannot be kept there ({error}); it holds all that was paid for: free space, or "
                 "put back a copy that is whole; without it, everything is asked for again"

@@ -56,6 +56,7 @@ class Accelerated:
 class Sleepy:
     """Draws coloured noise, and takes its time; on a CPU."""
 
+    side: int = option(16, "Pixels.", minimum=1)
     seconds: float = option(0.05, "Slept for each image.", minimum=0, tuning=True)
     log: str = option("", "A file that gets the seed of every image that is drawn.", tuning=True)
 
@@ -63,8 +64,8 @@ class Sleepy:
         for order in orders:
             _note(self.log, str(order.seed))
             time.sleep(self.seconds)
-            noise = stable_random(order.seed).randbytes(16 * 16 * 3)
-            yield Drawing(Image.frombytes("RGB", (16, 16), noise), model="noise", revision="1")
+            noise = stable_random(order.seed).randbytes(self.side * self.side * 3)
+            yield Drawing(Image.frombytes("RGB", (self.side, self.side), noise), model="noise", revision="1")
 
 
 @dataclass(frozen=True, kw_only=True)

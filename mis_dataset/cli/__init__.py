@@ -10,6 +10,7 @@ from mis_dataset.cli.build import build
 from mis_dataset.cli.calibrate import calibrate
 from mis_dataset.cli.clean import clean
 from mis_dataset.cli.compare import compare
+from mis_dataset.cli.diff import diff
 from mis_dataset.cli.evaluate import evaluate
 from mis_dataset.cli.export import export
 from mis_dataset.cli.finetune import finetune
@@ -33,7 +34,8 @@ def cli() -> None:
       mis build builder_scripts/preview.toml --out build/mis
       mis validate build/mis
 
-    Exit codes: 0 done, 1 the work failed, 2 the request or its input is wrong, 3 a limit of the recipe is reached.
+    Exit codes: 0 done, 1 the work failed, 2 the request or its input is wrong, 3 a limit of the recipe is reached;
+    130 (Ctrl-C) and 143 (SIGTERM) stopped: what was in flight is kept, and the same command goes on.
     """
 
 
@@ -44,6 +46,7 @@ for command in (
     clean,
     validate,
     verify,
+    diff,
     export,
     import_,
     push,

@@ -232,7 +232,7 @@ def _drawn(ledger: Path, folders: Collection[str]) -> set[str]:
 def _half_written(work: Path, stages: Iterable[Path]) -> list[Path]:
     """Below the work folder itself, only where builds write: the rest is not theirs."""
     found = [*work.glob(".*.tmp"), *(work / "images").rglob(".*.tmp")]
-    found += [path for folder in (work / "builds", *stages) for path in folder.glob(".*.tmp")]
+    found += [path for folder in (work / "builds", work / "progress", *stages) for path in folder.glob(".*.tmp")]
     return sorted(path for path in found if _HALF_WRITTEN.fullmatch(path.name))
 
 

@@ -47,6 +47,7 @@ class Line:
         self._stopping = Event()
         self._ended = Semaphore(0)
         self._trouble: list[BaseException] = []
+        self._lost_from = len(self._posts)
 
     def run(self, families: Families, shard_size: int) -> list[Shards[Any]]:
         """Compose, and make every shard of every stage that is missing, damaged, or made from something else.
@@ -155,11 +156,11 @@ class Line:
             raise StoppedError
 
     def _left(self, place: int) -> None:
-        """One of those at a post has nothing more to do; if it was the last, the stage is complete."""
-        post = self._posts[place]
-        if not post.leave():
+        """One of those at a post has nothing more to do; if it was the last, nothing more comes to the next."""
+        post, is_complete = self._posts[place], place < self._lost_from
+        if not post.leave(is_complete=is_complete):
             return
-        if not self._trouble:
+        if is_complete:
             self._reporter.finish(post.stage, told(post.outcomes))
         self._expect()
         if place + 1 < len(self._posts):
@@ -180,13 +181,16 @@ class Line:
                     total -= state.rejected + state.failed
 
     def _lost(self, place: int, error: ServerUnreachableError) -> None:
-        """A stage lost its server: those before it go on, and what they make waits on disk; those behind it run out."""
+        """A stage lost its server: those before it go on, and what they make waits on disk; those behind it run out.
+
+        Whoever else works at the same post finishes the shard at hand.
+        """
         if not self._trouble:
             self._reporter.note(f"{self._posts[place].stage} stops, the other stages go on: {error}")
         self._trouble.append(error)
+        self._lost_from = min(self._lost_from, place)
         self._posts[place].belt.discard()
-        if place + 1 < len(self._posts):
-            self._posts[place + 1].belt.close()
+        self._left(place)
 
     def _thread(self, place: int, work: Callable[[], None]) -> Thread:
         def guarded() -> None:

@@ -7,12 +7,14 @@ import os
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from mis_dataset.errors import StorageError
 from mis_dataset.ledger import Ledger
 from mis_dataset.run.post import PostState
 from mis_dataset.run.progress import Reporter
@@ -49,11 +51,15 @@ class Monitor:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._write("stopped" if kind else "finished", str(error) if isinstance(error, Exception) else "")
+        # On a full disk, what ended the build is what a person has to see.
+        with suppress(StorageError) if kind else nullcontext():
+            self._write("stopped" if kind else "finished", str(error) if isinstance(error, Exception) else "")
 
     def start(self, stage: str) -> None:
         """Pass it on; every round begins with composing."""
-        self._round += stage == "compose"
+        if stage == "compose":
+            self._round += 1
+            self._past.clear()
         self._reporter.start(stage)
 
     def expect(self, stage: str, total: int) -> None:

@@ -68,11 +68,11 @@ class Post:
         self._ended: float | None = None
         self._working: list[float] = []
 
-    def leave(self) -> bool:
-        """One of those who work here has nothing more to do; whether that was the last."""
+    def leave(self, *, is_complete: bool = True) -> bool:
+        """One of those who work here has nothing more to do; whether that was the last, with whom the stage ends."""
         with self._lock:
             self._there -= 1
-            if not self._there:
+            if not self._there and is_complete:
                 self._ended = time.monotonic()
             return not self._there
 

@@ -2,7 +2,8 @@
 
     work/render-3f2a…/shard-00012.parquet      id · status · reason · detail · record
 
-A shard remembers the digest of the shard that it was made from, so that work on changed input is never taken for done.
+A shard remembers its stage, and the digest of the shard that it was made from, so that work of another recipe, or on
+changed input, is never taken for done.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ class ShardStore(Generic[Record]):
             StorageError: the disk is full or the folder cannot be written.
         """
         table = pa.Table.from_pylist([_row(item) for item in items], schema=self._schema)
-        table = table.replace_schema_metadata({"upstream": upstream})
+        table = table.replace_schema_metadata({"upstream": upstream, "stage": self.folder.name})
         buffer = io.BytesIO()
         pq.write_table(table, buffer, compression="zstd")
         write_whole(self.path(number), buffer.getvalue())
@@ -99,7 +100,7 @@ class ShardStore(Generic[Record]):
         """Read a complete shard, made from what has the digest ``upstream``; None: from whatever.
 
         Raises:
-            ShardError: it is damaged, of another layout, or made from other input than ``upstream``.
+            ShardError: it is damaged, of another layout or stage, or made from other input than ``upstream``.
             FileNotFoundError: it is not there yet.
         """
         return [self._item(row) for row in self._rows(number, upstream, None)]
@@ -132,6 +133,9 @@ class ShardStore(Generic[Record]):
             raise ShardError(f"{path} is damaged ({type(error).__name__})") from error
         if not schema.equals(self._schema, check_metadata=False):
             raise ShardError(f"{path} has another layout")
+        # Earlier versions did not write it down.
+        if (stage := (schema.metadata or {}).get(b"stage", b"").decode()) not in ("", self.folder.name):
+            raise ShardError(f"{path} is of {stage}, whose recipe was another")
         if upstream is not None and (schema.metadata or {}).get(b"upstream", b"").decode() != upstream:
             raise ShardError(f"{path} was made from other input")
         return rows
@@ -203,6 +207,11 @@ def storage_error(error: OSError, path: Path) -> StorageError:
         case errno.ENOSPC | errno.EDQUOT:
             return StorageError(
                 f"no space left while writing {path}; free some and run the same command again: finished work is kept"
+            )
+        case errno.EFBIG:
+            return StorageError(
+                f"{path} is larger than files may be here; raise that limit (ulimit -f) and run the same command "
+                "again: finished work is kept"
             )
         case errno.EACCES | errno.EPERM | errno.EROFS:
             return StorageError(

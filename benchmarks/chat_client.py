@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import os
 import random
 import socket
@@ -287,13 +288,21 @@ def measure(repeats: int, quick: bool) -> list[Measured]:
     works = [_work(plan) for _ in range(repeats)]
     storms = [_storm(plan) for _ in range(repeats)]
     asked = f"{plan.seconds * 1000:g} ms server, {plan.at_once} in flight, 200 KB, {plan.requests:,} requests"
+    round_trips = plan.requests / plan.at_once
+    at_most = f"{round_trips / math.ceil(round_trips):.3f} at most, with whole round trips"
     bare = (
         f"the openai package alone {_median(work.openai / work.socket for work in works):.2f}; "
         f"against a socket given finished bytes {_median(work.client / work.finished for work in works):.0f}, "
         f"openai alone {_median(work.openai / work.finished for work in works):.0f}"
     )
     return [
-        Measured(f"teacher client: ideal ÷ wall, {asked}", _median(steady), 0.95, False, remark=_spread(steady)),
+        Measured(
+            f"teacher client: ideal ÷ wall, {asked}",
+            _median(steady),
+            0.95,
+            False,
+            remark=f"{_spread(steady)}; {at_most}",
+        ),
         Measured(
             "client CPU per request ÷ bare socket that writes JSON",
             _median(work.client / work.socket for work in works),

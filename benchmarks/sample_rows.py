@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -41,8 +42,20 @@ def sample_rows(store: ImageStore, images: list[bytes], count: int) -> list[Scre
         images: encoded.
         count: how many rows.
     """
-    pictures = [_kept(store, data) for data in images]
-    return [_row(number, pictures) for number in range(count)]
+    pictures = sample_pictures(store, images)
+    return [sample_row(number, pictures) for number in range(count)]
+
+
+def sample_pictures(store: ImageStore, images: list[bytes]) -> list[Picture]:
+    """Encoded images, put into the store."""
+    return [_kept(store, data) for data in images]
+
+
+def apart(row: Screened) -> Screened:
+    """The row with perceptual hashes of its own, so that it passes for no duplicate of rows with the same images."""
+    hashes = (stable_digest(row.scenario.id, place)[:16] for place in range(len(row.pictures)))
+    pictures = zip(row.pictures, hashes, strict=True)
+    return replace(row, pictures=tuple(replace(picture, phash=phash) for picture, phash in pictures))
 
 
 def _encoded(pixels: npt.NDArray[np.uint8]) -> bytes:
@@ -79,7 +92,8 @@ def _kept(store: ImageStore, data: bytes) -> Picture:
     )
 
 
-def _row(number: int, pictures: list[Picture]) -> Screened:
+def sample_row(number: int, pictures: list[Picture]) -> Screened:
+    """A row that differs from that of every other number, with three of the pictures."""
     name = f"mis-{stable_digest(number)[:16]}"
     shown = tuple(pictures[(number * IMAGES_PER_ROW + place) % len(pictures)] for place in range(IMAGES_PER_ROW))
     objects = [f"a thing called {name[4:]} {place}" for place in range(IMAGES_PER_ROW)]

@@ -120,7 +120,7 @@ def _difference(recipe: Recipe, sample: Path) -> list[str]:
     except (OSError, tomllib.TOMLDecodeError):
         return [RECIPE]
     ours = tomllib.loads(recipe.canonical())
-    keys = (ours.keys() | theirs.keys()) - {"quotas", "limits", "card", "seed", "real"}
+    keys = (ours.keys() | theirs.keys()) - {"quotas", "earlier", "limits", "card", "seed", "real"}
     return sorted(key for key in keys if ours.get(key) != theirs.get(key))
 
 

@@ -8,13 +8,13 @@ recipe ─► compose ─► render ─► teach ─► screen ─► route ─�
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mis_dataset import funnel
-from mis_dataset.assemble import BuildFacts, Quota, assemble
+from mis_dataset.assemble import BuildFacts, Chosen, Quota, assemble
 from mis_dataset.assemble.manifest import is_intact
 from mis_dataset.budget import Cost
 from mis_dataset.compose import Brief
@@ -34,6 +34,7 @@ from mis_dataset.run.lock import working_in
 from mis_dataset.run.monitor import Monitor
 from mis_dataset.run.place import Place
 from mis_dataset.run.progress import Reporter, Silent
+from mis_dataset.run.rows import Rows
 from mis_dataset.run.stage import Shards
 from mis_dataset.run.state import BuildState
 from mis_dataset.run.workbench import Workbench
@@ -41,6 +42,7 @@ from mis_dataset.settle import Settled, settle
 from mis_dataset.split import Split
 from mis_dataset.start import Start
 from mis_dataset.storage import reaching
+from mis_dataset.versions import check_kept
 
 _HEALINGS = 3
 """How often a build goes on by itself when it meets damaged images; a disk that damages more is for a person to see."""
@@ -79,7 +81,8 @@ def build(
 
     Args:
         recipe: a checked recipe.
-        out: the dataset's directory; must be free or hold this very dataset, or an earlier round of it.
+        out: the dataset's directory; must be free or hold this very dataset, an earlier round of it, or a version of it
+            with smaller quotas: all its rows stay as they are then, and new ones come after them.
         work: keeps finished work; several builds may share it.
         to: one of `STAGES`; the rounds after the first are for what comes behind ``screen``.
         reporter: is told how it goes; by default nobody is.
@@ -96,6 +99,8 @@ def build(
             return BuildReport(start.fingerprint, (), None, out, 0, (), False)
         reporter.note(f"{out} is damaged; it is made again")
 
+    if start.keeps:
+        reporter.note(f"{out} holds a smaller version: its rows stay as they are, and new ones come after them")
     place = Place(work, storage)
     with working_in(work), reaching(storage):
         for _ in range(_HEALINGS):
@@ -108,32 +113,38 @@ def build(
 
 
 def _build(start: Start, out: Path, place: Place, to: str, reporter: Reporter, kind: EngineKind) -> BuildReport:
-    """Go rounds until nothing is missing, and assemble what they come to."""
+    """Go rounds until nothing is missing, version after version, and assemble what they come to."""
     recipe = start.crew.recipe
     benchmarks = Benchmarks.load(start.crew.benchmarks)
-    rounds: list[_Round] = []
-    settled: Settled | None = None
-    wanted = start.wanted
+    wanted, kept = start.wanted, tuple[str, ...]()
     # Answers of paid servers are kept as they come: a stopped build, or a better parser, asks nothing twice.
     with kind(recipe, place) as engine, Monitor(reporter, place.work, out, engine.ledger) as monitor:
         shop = _Workshop(place, out, start.fingerprint, engine, monitor)
-        while settled is None or _goes_on(recipe, rounds, settled):
-            if settled:
+        try:
+            rounds = [_run_round(start.crew, wanted, (), shop, to)]
+        except BudgetError as error:
+            raise _stopped(error, None, 0) from error
+        if to in SHARDED_STAGES:
+            return BuildReport(start.fingerprint, _funnel(rounds), None, None, 1, engine.ledger.costs(), False)
+        for number, quotas in enumerate(recipe.versions):
+            # A later version begins with what the one before it had no room for.
+            begun = len(rounds) if number else 0
+            settled = settle(_screened(rounds), recipe, benchmarks, quotas, kept)
+            while _goes_on(recipe, rounds[begun:], settled):
                 reporter.note(f"round {len(rounds)}: {settled.missing}; composing more")
                 wanted = more_wanted(wanted, settled.chosen.quotas, recipe.oversample)
-            try:
-                rounds.append(_run_round(start.crew, wanted, rounds, shop, to))
-            except BudgetError as error:
-                raise _stopped(error, settled, len(rounds)) from error
-            if to in SHARDED_STAGES:
-                return BuildReport(start.fingerprint, _funnel(rounds), None, None, 1, engine.ledger.costs(), False)
-            settled = settle([row for one in rounds for row in one.screened], recipe, benchmarks)
+                try:
+                    rounds.append(_run_round(start.crew, wanted, rounds, shop, to))
+                except BudgetError as error:
+                    raise _stopped(error, settled, len(rounds)) from error
+                settled = settle(_screened(rounds), recipe, benchmarks, quotas, kept)
+            kept = tuple(row.id for row in settled.chosen.rows)
         spent = engine.ledger.costs()
 
-    routed, chosen = settled.routed, settled.chosen
+    rows, routed, chosen = _screened(rounds), settled.routed, settled.chosen
     steps = (*_funnel(rounds), *settled.funnel)
     if routed.graded:
-        queue = write_review(routed, place.work / f"review-{start.prints['screen'][:12]}.jsonl")
+        queue = write_review(routed, rows, place.work / f"review-{start.prints['screen'][:12]}.jsonl")
         if routed.review:
             reporter.note(f"route: {len(routed.review)} rows on which experts disagree wait for review in {queue}")
     report = BuildReport(start.fingerprint, steps, chosen, None, len(rounds), spent, not rounds[-1].composed_anything)
@@ -143,8 +154,11 @@ def _build(start: Start, out: Path, place: Place, to: str, reporter: Reporter, k
         reasons = [f"{step.stage} {step.reason} {step.count}" for step in steps if step.reason]
         raise MisError("no row is left to publish: " + (", ".join(reasons) or "the quotas ask for none"))
     if to == STAGES[-1]:
+        final = Chosen(chosen.rows, rows)
+        if start.keeps:
+            check_kept(out, final)
         facts = _facts(start, settled, steps, rounds, spent)
-        assemble(chosen.rows, facts, place.images.root, out, replaces=start.replaces)
+        assemble(final, facts, place.images.root, out, replaces=start.replaces)
         report = replace(report, out=out)
     return report
 
@@ -188,12 +202,8 @@ class _Round:
     """Of render, teach and screen."""
 
     @property
-    def screened(self) -> Iterable[Screened]:
-        return self.later[-1].records()
-
-    @property
     def composed_anything(self) -> bool:
-        return any(True for _ in self.scenarios.records())
+        return any(True for _ in self.scenarios.ids())
 
 
 def _run_round(crew: Crew, wanted: Mapping[Cell, int], earlier: Sequence[_Round], shop: _Workshop, to: str) -> _Round:
@@ -211,10 +221,16 @@ def _run_round(crew: Crew, wanted: Mapping[Cell, int], earlier: Sequence[_Round]
     return _Round(prints, scenarios, tuple(later))
 
 
+def _screened(rounds: Sequence[_Round]) -> Rows[Screened]:
+    """What all rounds let pass, in the order in which it was composed."""
+    return Rows([one.later[-1] for one in rounds])
+
+
 def _goes_on(recipe: Recipe, rounds: Sequence[_Round], settled: Settled) -> bool:
-    """Whether another round is needed, allowed, and of any use."""
+    """Whether another round of a version is needed, allowed, and of any use."""
     is_allowed = len(rounds) < recipe.limits.max_rounds
-    return bool(settled.chosen.shortfalls) and is_allowed and rounds[-1].composed_anything
+    is_of_use = not rounds or rounds[-1].composed_anything
+    return bool(settled.chosen.shortfalls) and is_allowed and is_of_use
 
 
 def _stopped(error: BudgetError, settled: Settled | None, rounds: int) -> BudgetError:

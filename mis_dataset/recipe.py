@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -78,6 +79,8 @@ class Recipe:
     seed: int
     quotas: Mapping[Cell, int]
     """Harmful rows wanted per cell."""
+    earlier: tuple[Mapping[Cell, int], ...]
+    """The quotas of the versions that this one goes on from, oldest first."""
     oversample: float
     twins: float
     max_redraws: int
@@ -99,8 +102,13 @@ class Recipe:
     card: CardSpec
     shard_size: int
 
+    @property
+    def versions(self) -> tuple[Mapping[Cell, int], ...]:
+        """The quotas of every version, oldest first, this one last; each keeps all rows of the one before it."""
+        return (*self.earlier, self.quotas)
+
     def limited(self, rows: int) -> Recipe:
-        """The same recipe for at most ``rows`` harmful rows, in the same proportions."""
+        """The same recipe for at most ``rows`` harmful rows, in the same proportions; goes on from no other version."""
         subsets: dict[str, dict[Cell, int]] = {}
         for cell, wanted in self.quotas.items():
             subsets.setdefault(cell[0], {})[cell] = wanted
@@ -113,7 +121,8 @@ class Recipe:
             cells, start = list(subsets[subset].items()), sum(quotas.values()) % len(subsets[subset])
             quotas |= spread(share, dict(cells[start:] + cells[:start]))
         left = {cell: quotas[cell] for cell in self.quotas if quotas[cell]}
-        return replace(self, quotas=left, real=self.real if any(subset == "real" for subset, _ in left) else None)
+        has_real = any(subset == "real" for subset, _ in left)
+        return replace(self, quotas=left, earlier=(), real=self.real if has_real else None)
 
     def canonical(self) -> str:
         """The recipe as TOML with every value spelt out, without comments and whatever changes no output.
@@ -121,9 +130,7 @@ class Recipe:
         This is what a dataset carries; building it again gives the same bytes. Servers' addresses, prices and what may
         be spent are left out with the tuning knobs: whoever builds it again names their own.
         """
-        quotas: dict[str, dict[str, int]] = {}
-        for (subset, sub_category), rows in self.quotas.items():
-            quotas.setdefault(subset, {})[sub_category] = rows
+        *earlier, quotas = map(_nested, self.versions)
         real = {"real": self.real.canonical()} if self.real else {}
         check = {"check": {**self.check.canonical(), "max_refinements": self.max_refinements}} if self.check else {}
         near = [
@@ -140,6 +147,7 @@ class Recipe:
                 "name": self.name,
                 "seed": self.seed,
                 "quotas": quotas,
+                **({"earlier": earlier} if earlier else {}),
                 "compose": {**self.compose.canonical(), "oversample": self.oversample, "twins": self.twins},
                 "render": {**self.render.canonical(), "max_redraws": self.max_redraws},
                 **real,
@@ -181,7 +189,14 @@ def load_recipe(path: Path) -> Recipe:
         raise RecipeError(f"{path} is not valid TOML", [str(error)]) from error
     if found := list(problems(data)):
         raise RecipeError(f"{path} has {len(found)} mistake{'s'[: len(found) != 1]}:", found)
-    return _recipe(data)
+    recipe = _recipe(data)
+    for number, (before, after) in enumerate(itertools.pairwise(recipe.versions)):
+        if less := fewer(before, after):
+            listed = [f"{' / '.join(cell)}: {rows}, and then {after.get(cell, 0)}" for cell, rows in less.items()]
+            raise RecipeError(
+                f"{path}: a version keeps all rows, but earlier[{number}] wants more than the next:", listed
+            )
+    return recipe
 
 
 def _recipe(data: Mapping[str, Any]) -> Recipe:
@@ -204,6 +219,7 @@ def _recipe(data: Mapping[str, Any]) -> Recipe:
         name=data["name"],
         seed=data["seed"],
         quotas=_quotas(data["quotas"]),
+        earlier=tuple(map(_quotas, data.get("earlier", []))),
         oversample=setting("compose", "oversample"),
         twins=setting("compose", "twins"),
         max_redraws=setting("render", "max_redraws"),
@@ -229,6 +245,19 @@ def _recipe(data: Mapping[str, Any]) -> Recipe:
 def _prices(table: Mapping[str, Any]) -> Prices:
     models = {name: TokenPrice(**price) for name, price in table.get("models", {}).items()}
     return Prices(table.get("gpu_hour"), models)
+
+
+def fewer(before: Mapping[Cell, int], after: Mapping[Cell, int]) -> dict[Cell, int]:
+    """The cells of which ``after`` wants fewer rows, with what ``before`` wants."""
+    return {cell: rows for cell, rows in before.items() if after.get(cell, 0) < rows}
+
+
+def _nested(quotas: Mapping[Cell, int]) -> dict[str, dict[str, int]]:
+    """Quotas as a recipe's table."""
+    table: dict[str, dict[str, int]] = {}
+    for (subset, sub_category), rows in quotas.items():
+        table.setdefault(subset, {})[sub_category] = rows
+    return table
 
 
 def _quotas(table: Mapping[str, int | Mapping[str, int]]) -> dict[Cell, int]:

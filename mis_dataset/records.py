@@ -19,6 +19,9 @@ SHARDED_STAGES = ("compose", "render", "teach", "screen")
 """The stages whose work is cut into shards, in the order of the flow."""
 ORDINALS = ("first", "second", "third", "fourth")
 
+Vote = tuple[float, tuple[tuple[str, str], ...]]
+"""An expert's weight, and each target that the expert could judge with the verdict."""
+
 
 def side_of(subset: str) -> Literal["train", "test"]:
     """The published split to which a subset belongs."""
@@ -215,7 +218,7 @@ class Screened:
     verdicts: tuple[Verdict, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Rejected:
     """The item is not good enough; the reason is kept on disk."""
 
@@ -225,11 +228,66 @@ class Rejected:
     """One sentence for a person."""
 
 
+@dataclass(frozen=True, slots=True)
+class Near:
+    """That a row comes near a benchmark."""
+
+    benchmark: int
+    """Which one of the recipe's; the first if it comes near several."""
+    why: Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What the experts say of a row, without their reasons, and of what."""
+
+    votes: tuple[Vote, ...]
+    """One for each of them."""
+    question: bytes
+    """Digest of the words that they were asked about."""
+    pictures: bytes
+    """Digests of the images that they were shown, 8 bytes each."""
+    intent_words: tuple[str, ...]
+    """The question's words that give a harmful intent away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """What of a screened row decides whether and where it is published.
+
+    A build has the outlines of all its rows in memory at once, and the rows a shard at a time, so an outline is short.
+    """
+
+    place: int
+    """Which of the screened rows it outlines."""
+    id: str
+    family: str
+    twin_id: str | None
+    pair_id: str | None
+    category: str
+    sub_category: str
+    subset: Subset
+    """Where the composer means it to go; once it is routed, where it goes."""
+    intent: Intent
+    question: bytes
+    """Digest of the question without case, punctuation and filler."""
+    objects: bytes
+    """Digests of the objects, 8 bytes each, in the images' order."""
+    phashes: bytes
+    """Perceptual hashes of the images, 8 bytes each."""
+    opinion: Opinion | None = None
+    """None if no expert graded the row."""
+    near: Near | None = None
+    """None if it comes near no benchmark."""
+    harmful: tuple[bool, ...] | None = None
+    """Whether each image is harmful in itself by the experts' word; None: as the composer means it."""
+
+
 PASSING_TROUBLE = ("rate_limited", "server_error", "timed_out", "connection_lost", "no_completion")
 """How the reasons of failures end that another try may mend; any other failure would end the same way again."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Failed:
     """The work on the item did not come to a result; says nothing about the item's quality."""
 

@@ -31,9 +31,10 @@ def more_wanted(
     more = dict(wanted)
     for cell, (rows, got) in quotas.items():
         if got < rows:
+            composed = more.get(cell, 0)  # nothing yet of a cell that only a later version asks for
             # Experts route rows between cells: a cell may hold more of them than were composed for it.
-            accepted = min(max(got / more[cell], _LEAST_YIELD), 1.0)
-            more[cell] += ceil((rows - got) * oversample / accepted)
+            accepted = min(max(got / composed, _LEAST_YIELD), 1.0) if composed else 1.0
+            more[cell] = composed + ceil((rows - got) * oversample / accepted)
     return more
 
 

@@ -23,9 +23,9 @@ from math import isclose
 from pathlib import Path
 from typing import Any, Literal
 
-from mis_dataset import policy
 from mis_dataset.agreement import Agreement, measure_agreement
-from mis_dataset.records import ORDINALS, Rejected, Scenario, Screened, Subset, Verdict
+from mis_dataset.outline import Source, each
+from mis_dataset.records import ORDINALS, Opinion, Outline, Rejected, Screened, Subset
 from mis_dataset.run.shards import Item, replacing
 
 Consensus = Mapping[str, Literal["safe", "unsafe"] | None]
@@ -33,22 +33,31 @@ Consensus = Mapping[str, Literal["safe", "unsafe"] | None]
 
 
 @dataclass(frozen=True)
+class Disputed:
+    """A row on which the experts do not agree, or on its twin."""
+
+    row: Outline
+    undecided: tuple[str, ...]
+    """The targets without agreement."""
+
+
+@dataclass(frozen=True)
 class Routed:
     """What became of the rows, each list in their order."""
 
-    rows: tuple[Screened, ...]
+    rows: tuple[Outline, ...]
     """With their final subsets; an image counts as harmful in itself if the experts find it unsafe alone."""
-    dropped: tuple[Item[Screened], ...]
+    dropped: tuple[Item[Outline], ...]
     """What goes to no split, and why."""
-    review: tuple[dict[str, Any], ...]
-    """The dropped rows about which people have to decide, with every expert's grades, ready for JSON."""
+    review: tuple[Disputed, ...]
+    """The dropped rows about which people have to decide."""
     agreement: tuple[Agreement, ...]
     """Of the experts on all rows that they graded, whatever became of those; empty unless there are two experts."""
     graded: int
     """How many rows have grades."""
 
 
-def route(rows: Sequence[Screened], rule: str) -> Routed:
+def route(rows: Sequence[Outline], rule: str) -> Routed:
     """Send each row where its grades say.
 
     Args:
@@ -56,33 +65,34 @@ def route(rows: Sequence[Screened], rule: str) -> Routed:
         rule: who has to agree, of the experts who could judge: ``unanimous`` (all), ``majority`` (more than half) or
             ``weighted`` (those who weigh more than the others).
     """
-    families: dict[str, list[Screened]] = defaultdict(list)
+    families: dict[str, list[Outline]] = defaultdict(list)
     for row in rows:
-        families[row.scenario.family].append(row)
-    fates: dict[str, Screened | Rejected] = {}
-    disputed: dict[str, list[str]] = {}
+        families[row.family].append(row)
+    fates: dict[str, Outline | Rejected] = {}
+    disputed: dict[str, tuple[str, ...]] = {}
     for family in families.values():
-        found = {row.scenario.id: consensus(row, rule) for row in family}
+        found = {row.id: consensus(row, rule) for row in family}
         if undecided := _undecided(found.values()):
             why = Rejected("experts_disagree", f"no agreement on {', '.join(undecided)}")
             fates |= dict.fromkeys(found, why)
-            disputed |= dict.fromkeys(found, undecided)
+            disputed |= dict.fromkeys(found, tuple(undecided))
         else:
             fates |= _fates(family, found)
-    in_order = [(row, fates[row.scenario.id]) for row in rows]
+    in_order = [(row, fates[row.id]) for row in rows]
     return Routed(
-        rows=tuple(fate for _, fate in in_order if isinstance(fate, Screened)),
-        dropped=tuple(Item(row.scenario.id, fate) for row, fate in in_order if isinstance(fate, Rejected)),
-        review=tuple(_review_entry(row, disputed[row.scenario.id]) for row in rows if row.scenario.id in disputed),
+        rows=tuple(fate for _, fate in in_order if isinstance(fate, Outline)),
+        dropped=tuple(Item(row.id, fate) for row, fate in in_order if isinstance(fate, Rejected)),
+        review=tuple(Disputed(row, disputed[row.id]) for row in rows if row.id in disputed),
         agreement=_agreement(rows),
-        graded=sum(bool(_experts(row)) for row in rows),
+        graded=sum(row.opinion is not None for row in rows),
     )
 
 
-def consensus(row: Screened, rule: str) -> Consensus:
+def consensus(row: Outline, rule: str) -> Consensus:
     """What the experts agree on, by the rule of `route`; None on a tie, or where none of them could judge."""
-    experts = _experts(row)
-    return {target: _winner(_votes(experts, target), rule) for target in _targets(row.scenario)} if experts else {}
+    if not row.opinion:
+        return {}
+    return {target: _winner(_votes(row.opinion, target), rule) for target in _targets(row)}
 
 
 def _winner(votes: Sequence[tuple[str, float]], rule: str) -> Literal["safe", "unsafe"] | None:
@@ -96,36 +106,35 @@ def _winner(votes: Sequence[tuple[str, float]], rule: str) -> Literal["safe", "u
     return "safe" if safe > unsafe else "unsafe"
 
 
-def _fates(family: Sequence[Screened], found: Mapping[str, Consensus]) -> dict[str, Screened | Rejected]:
+def _fates(family: Sequence[Outline], found: Mapping[str, Consensus]) -> dict[str, Outline | Rejected]:
     """What becomes of each row of a family whose experts agree."""
-    head = min(family, key=lambda row: row.scenario.intent == "benign")
-    subset = _subset(head.scenario, found[head.scenario.id])
+    head = min(family, key=lambda row: row.intent == "benign")
+    subset = _subset(head, found[head.id])
 
-    def fate(row: Screened) -> Screened | Rejected:
-        scenario, grades = row.scenario, found[row.scenario.id]
+    def fate(row: Outline) -> Outline | Rejected:
         if isinstance(subset, Rejected):
-            lost = Rejected("twin_missing", f"its harmful twin {scenario.twin_id} was not accepted")
+            lost = Rejected("twin_missing", f"its harmful twin {row.twin_id} was not accepted")
             return subset if row is head else lost
-        if scenario.intent == "benign" and (fault := _unfit(grades, subset)):
+        if row.intent == "benign" and (fault := _unfit(found[row.id], subset)):
             return Rejected("twin_not_benign", fault)
-        return _moved(row, subset, grades)
+        return _moved(row, subset, found[row.id])
 
-    return {row.scenario.id: fate(row) for row in family}
+    return {row.id: fate(row) for row in family}
 
 
-def _subset(scenario: Scenario, grades: Consensus) -> Subset | Rejected:
+def _subset(row: Outline, grades: Consensus) -> Subset | Rejected:
     """Where a harmful row belongs; a twin whose harmful row is gone is left to the split as it is."""
-    if not grades or scenario.intent == "benign":
-        return scenario.subset
+    if row.opinion is None or row.intent == "benign":
+        return row.subset
     if "unsafe" not in grades.values():
         return Rejected("not_harmful", "the experts find it safe, alone and together")
-    if scenario.subset == "real" and (alone := _unsafe_alone(grades)):
+    if row.subset == "real" and (alone := _unsafe_alone(grades)):
         return Rejected("not_hard", f"in real, nothing may be unsafe alone, but this is: {', '.join(alone)}")
     if grades["question"] == "unsafe":
         return "train"
-    if words := policy.intent_words(scenario.question):
+    if words := row.opinion.intent_words:
         return Rejected("intent_in_words", f"the experts find the words safe, but they say {', '.join(words)}")
-    hard_style: Subset = "real" if scenario.subset == "real" else "hard"
+    hard_style: Subset = "real" if row.subset == "real" else "hard"
     return "easy" if _unsafe_images(grades) else hard_style
 
 
@@ -138,16 +147,14 @@ def _unfit(grades: Consensus, subset: Subset) -> str:
     return ""
 
 
-def _moved(row: Screened, subset: Subset, grades: Consensus) -> Screened:
-    images = tuple(
-        replace(image, harmful=grades[target] == "unsafe") if grades else image
-        for image, target in zip(row.scenario.images, _image_targets(row.scenario), strict=True)
-    )
-    return replace(row, scenario=replace(row.scenario, subset=subset, images=images))
+def _moved(row: Outline, subset: Subset, grades: Consensus) -> Outline:
+    harmful = tuple(grades[target] == "unsafe" for target in _image_targets(row)) if grades else None
+    return row if (row.subset, row.harmful) == (subset, harmful) else replace(row, subset=subset, harmful=harmful)
 
 
 def _review_entry(row: Screened, undecided: Sequence[str]) -> dict[str, Any]:
     scenario = row.scenario
+    experts = [verdict for verdict in row.verdicts if verdict.grades]
     return {
         "id": scenario.id,
         "family": scenario.family,
@@ -160,40 +167,34 @@ def _review_entry(row: Screened, undecided: Sequence[str]) -> dict[str, Any]:
         "undecided": list(undecided),
         "experts": [
             {"judge": expert.judge, "weight": expert.weight, "grades": [asdict(grade) for grade in expert.grades]}
-            for expert in _experts(row)
+            for expert in experts
         ],
     }
 
 
-def _agreement(rows: Iterable[Screened]) -> tuple[Agreement, ...]:
+def _agreement(rows: Iterable[Outline]) -> tuple[Agreement, ...]:
     """Per kind of target; twins and families share questions and pictures, and what is the same counts once."""
-    graded: dict[str, dict[object, list[str]]] = {"question": {}, "image": {}, "together": {}}
+    graded: dict[str, dict[bytes, tuple[str, ...]]] = {"question": {}, "image": {}, "together": {}}
     raters = 0
     for row in rows:
-        if experts := _experts(row):
-            raters = max(raters, len(experts))
-            images = tuple(picture.sha256 for picture in row.pictures)
-            question = row.scenario.question
-            keys = [("question", question), *(("image", image) for image in images), ("together", (question, images))]
-            for target, (kind, key) in zip(_targets(row.scenario), keys, strict=True):
-                graded[kind].setdefault(key, [verdict for verdict, _ in _votes(experts, target)])
+        if opinion := row.opinion:
+            raters = max(raters, len(opinion.votes))
+            question, images = opinion.question, opinion.pictures
+            keys = [
+                ("question", question),
+                *(("image", image) for image in each(images)),
+                ("together", question + images),
+            ]
+            for target, (kind, key) in zip(_targets(row), keys, strict=True):
+                graded[kind].setdefault(key, tuple(verdict for verdict, _ in _votes(opinion, target)))
     if raters < 2:
         return ()
     return tuple(measure_agreement(kind, list(items.values()), raters) for kind, items in graded.items())
 
 
-def _experts(row: Screened) -> list[Verdict]:
-    return [verdict for verdict in row.verdicts if verdict.grades]
-
-
-def _votes(experts: Iterable[Verdict], target: str) -> list[tuple[str, float]]:
+def _votes(opinion: Opinion, target: str) -> list[tuple[str, float]]:
     """Verdict and weight of each expert who could judge a target."""
-    return [
-        (grade.verdict, expert.weight)
-        for expert in experts
-        for grade in expert.grades
-        if grade.target == target and grade.verdict != "cannot_judge"
-    ]
+    return [(verdict, weight) for weight, said in opinion.votes for about, verdict in said if about == target]
 
 
 def _undecided(found: Iterable[Consensus]) -> list[str]:
@@ -210,20 +211,27 @@ def _unsafe_images(grades: Consensus) -> list[str]:
     return [target for target in _unsafe_alone(grades) if target != "question"]
 
 
-def _targets(scenario: Scenario) -> list[str]:
-    return ["question", *_image_targets(scenario), "together"]
+def _targets(row: Outline) -> list[str]:
+    return ["question", *_image_targets(row), "together"]
 
 
-def _image_targets(scenario: Scenario) -> list[str]:
-    return [f"{ordinal} image" for ordinal in ORDINALS[: len(scenario.images)]]
+def _image_targets(row: Outline) -> list[str]:
+    return [f"{ordinal} image" for ordinal in ORDINALS[: len(each(row.objects))]]
 
 
-def write_review(routed: Routed, path: Path) -> Path:
-    """Write the review queue as JSON lines; without any the file is empty, whatever it held before.
+def write_review(routed: Routed, rows: Source, path: Path) -> Path:
+    """Write the disputed rows, with every expert's grades, as JSON lines; without any the file is empty.
+
+    Args:
+        routed: names them.
+        rows: what was routed the outlines of; read once more where they are disputed.
+        path: of the file, whatever it held before.
 
     Raises:
         StorageError: it cannot be written.
     """
-    with replacing(path) as temporary:
-        temporary.write_text("".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in routed.review), "utf-8")
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as lines:
+        for disputed in routed.review:
+            entry = _review_entry(rows[disputed.row.place], disputed.undecided)
+            lines.write(json.dumps(entry, ensure_ascii=False) + "\n")
     return path

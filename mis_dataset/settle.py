@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mis_dataset.decontaminate import Benchmarks, Clean
 from mis_dataset.funnel import FunnelStep, left
-from mis_dataset.recipe import Recipe
+from mis_dataset.outline import outline
+from mis_dataset.recipe import Cell, Recipe
 from mis_dataset.records import Screened
 from mis_dataset.route import Routed, route
 from mis_dataset.split import Split, split
@@ -32,11 +33,26 @@ class Settled:
         return f"{rows} rows are missing ({', '.join(cells[:3])}{' …' if len(cells) > 3 else ''})"
 
 
-def settle(rows: Sequence[Screened], recipe: Recipe, benchmarks: Benchmarks) -> Settled:
-    """Route, decontaminate and split screened rows, in the order in which they were composed."""
-    routed = route(rows, recipe.split.agreement)
+def settle(
+    rows: Iterable[Screened],
+    recipe: Recipe,
+    benchmarks: Benchmarks,
+    quotas: Mapping[Cell, int],
+    kept: Sequence[str] = (),
+) -> Settled:
+    """Route, decontaminate and split screened rows, in the order in which they were composed.
+
+    Args:
+        rows: of all rounds so far; read once, and only their outlines are kept.
+        recipe: says how.
+        benchmarks: those of the recipe.
+        quotas: those of the version that the rows are for.
+        kept: the ids of the rows of the version before, in their order.
+    """
+    outlines = [outline(row, place, benchmarks.near(row)) for place, row in enumerate(rows)]
+    routed = route(outlines, recipe.split.agreement)
     clean = benchmarks.clean(routed.rows)
-    chosen = split(clean.rows, recipe.quotas, recipe.split)
+    chosen = split(clean.rows, quotas, recipe.split, kept)
     funnel: list[FunnelStep] = []
     if routed.graded:
         funnel += left("route", len(routed.rows), routed.dropped)

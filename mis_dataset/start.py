@@ -13,6 +13,7 @@ from mis_dataset.errors import OutputError
 from mis_dataset.recipe import Cell, Recipe
 from mis_dataset.rounds import first_wanted
 from mis_dataset.run.state import stage_folder
+from mis_dataset.versions import continued, smaller_version
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,9 @@ class Start:
     is_complete: bool
     """Whether ``out`` holds this very dataset already."""
     replaces: str
-    """The fingerprint of an earlier round of it in ``out``; empty if there is none."""
+    """The fingerprint of an earlier round of it in ``out``, or of a smaller version; empty if there is none."""
+    keeps: bool
+    """Whether all rows of what is in ``out`` have to stay as they are: it is a smaller version."""
 
     @classmethod
     def of(cls, recipe: Recipe, out: Path, work: Path) -> Start:
@@ -40,12 +43,14 @@ class Start:
         """
         if work.resolve().is_relative_to(out.resolve()):
             raise OutputError(f"the work folder {work} lies in --out {out}, which has to hold the dataset alone")
-        crew, wanted = Crew.of(recipe), first_wanted(recipe.quotas, recipe.oversample)
+        recipe = continued(recipe, out)
+        crew, wanted = Crew.of(recipe), first_wanted(recipe.versions[0], recipe.oversample)
         prints = crew.prints(wanted)
         fingerprint = crew.dataset_print(prints)
-        replaces = earlier_rounds(out, recipe.canonical(), prints)
+        smaller = smaller_version(out, recipe, prints)
+        replaces = smaller or earlier_rounds(out, recipe.canonical(), prints)
         is_complete = not replaces and holds(out, fingerprint)
-        return cls(crew, wanted, prints, fingerprint, is_complete, replaces)
+        return cls(crew, wanted, prints, fingerprint, is_complete, replaces, bool(smaller))
 
 
 @dataclass(frozen=True)
@@ -73,10 +78,12 @@ def dry_run(recipe: Recipe, out: Path, work: Path) -> Intention:
         "teach": ", criticised by ".join(map(str, (crew.teacher, *crew.critics))),
         "screen": ", ".join(map(str, crew.screeners)),
     }
+    there = " is complete already: nothing to do" if start.is_complete else ""
+    there = " holds a smaller version, whose rows stay" if start.keeps else there
     rows, families = sum(recipe.quotas.values()), sum(start.wanted.values())
     lines = [
         f"{recipe.name}: {rows} harmful rows and their twins, from {families} families in the first round",
         *(f"  {stage:<8} {stage_folder(work, stage, start.prints[stage])}  {who[stage]}" for stage in who),
-        f"  dataset  {out}{' is complete already: nothing to do' if start.is_complete else ''}",
+        f"  dataset  {out}{there}",
     ]
     return Intention("\n".join(lines), start.is_complete)

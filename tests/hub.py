@@ -21,6 +21,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from card_rules import card_problems
+
 WRITER = "hf_LocalTokenThatMayWrite"
 READER = "hf_LocalTokenThatMayRead"
 ROLES = {WRITER: "write", READER: "read"}
@@ -174,6 +176,9 @@ class Hub:
 
     @_answers("POST /api/validate-yaml")
     def validate_yaml(self, call: Call) -> Any:
+        problems = card_problems(call.json["content"]) if call.json["repoType"] == "dataset" else []
+        if problems:
+            raise RefusedError(400, "; ".join(problems))
         return {"errors": [], "warnings": []}
 
     @_answers("POST /api/repos/create")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,11 +14,13 @@ from PIL import Image, ImageDraw
 from mis_dataset.assemble import BuildFacts, Quota, assemble
 from mis_dataset.funnel import FunnelStep
 from mis_dataset.imagehash import perceptual_hash
+from mis_dataset.outline import outline
 from mis_dataset.records import (
     ImageSpec,
     Intent,
     Label,
     Origin,
+    Outline,
     Picture,
     Scenario,
     Screened,
@@ -155,6 +157,11 @@ def sample_dataset(folder: Path, families: int = 18) -> Path:
     rows = sample_rows(folder / "images", families)
     assemble(rows, sample_facts(rows), folder / "images", folder / "mis")
     return folder / "mis"
+
+
+def outlined(rows: Sequence[Screened]) -> list[Outline]:
+    """The outlines of rows that are near no benchmark."""
+    return [outline(row, place) for place, row in enumerate(rows)]
 
 
 def draw(images: Path, name: str, object_: str, *, model: str = "pictogram") -> Picture:

@@ -5,6 +5,7 @@ import gc
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -16,9 +17,11 @@ from pathlib import Path
 import pytest
 from chat_server import MODEL, ChatServer, Reply, Script, decode_image, drop, fail, later, say
 from PIL import Image
+from simulated_server import BASE_URL, SimulatedServer, simulated
 
 from mis_dataset.chat import Chat, ChatAnswer, ChatSettings, fill_prompt, jpeg_part, valid_unicode
 from mis_dataset.chat.client import retry_after
+from mis_dataset.chat.limiter import limiter_of
 from mis_dataset.errors import (
     BackendError,
     ServerAuthError,
@@ -45,6 +48,7 @@ class Asker(ChatSettings):
     backoff_s: float = 0.001
     max_retries: int = 2
     timeout_s: float = 10.0
+    grace_s: float = 0.2
 
     def ask(self, questions: Sequence[str]) -> Iterator[ChatAnswer | Rejected | Failed]:
         return self.converse(self._ask, questions)
@@ -57,6 +61,8 @@ class Asker(ChatSettings):
 def _environment(monkeypatch):
     monkeypatch.setenv("CHAT_TEST_KEY", KEY)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    # Ports come back: what one test's server took says nothing about another's.
+    monkeypatch.setattr("mis_dataset.chat.limiter._limiters", {})
 
 
 def ask(script: Script, questions: Sequence[str] = ("hello",), **settings: object):
@@ -531,34 +537,26 @@ def test_backends_share_what_a_server_takes():
 
 
 def outage(first: int, last: int) -> Script:
-    """Answers nobody from one request to another."""
-    return lambda call: fail(503) if first <= call.number < last else echo(call)
+    """Answers nobody from one request to another; whoever asked before has the answer by then."""
+
+    def script(call) -> Reply:
+        if not first <= call.number < last:
+            return echo(call)
+        limiter, deadline = limiter_of(f"http://{call.headers['host']}/v1", "test-vlm"), time.monotonic() + 10
+        while limiter.answers < first and time.monotonic() < deadline:
+            time.sleep(0.001)
+        return fail(503)
+
+    return script
 
 
 def test_a_server_that_comes_back_costs_no_row():
-    # Each row alone would have given up after its second try.
+    # Each of the five rows alone would have given up after its second try; after their first, one asks for all.
     questions = [str(number) for number in range(60)]
-    results, server = ask(outage(20, 38), questions, max_retries=1, backoff_s=0.0001)
+    results, server = ask(outage(20, 30), questions, max_retries=1, backoff_s=0.03, concurrency=5)
     assert [answer.text for answer in results] == questions
-    assert len(server.calls) == 60 + 18
-
-
-def test_a_server_that_is_down_is_asked_one_at_a_time():
-    at_once, working, lock = list[int](), [0], threading.Lock()
-
-    def script(call) -> Reply:
-        with lock:
-            working[0] += 1
-            at_once.append(working[0])
-        time.sleep(0.01)
-        with lock:
-            working[0] -= 1
-        return outage(20, 40)(call)
-
-    ask(script, [str(number) for number in range(60)], backoff_s=0.0001, concurrency=5)
-    # The five in flight, and those which took their places, find out; what follows are probes.
-    assert at_once[36:40] == [1, 1, 1, 1]
-    assert max(at_once[40:]) > 1
+    assert len(server.calls) == 60 + 10
+    assert max(Counter(call.texts[-1] for call in server.calls).values()) > 2
 
 
 def test_a_server_that_stays_away_is_given_up_when_patience_ends():
@@ -595,10 +593,13 @@ def test_no_retries_are_none_at_the_end_either():
 
 
 def test_rows_that_always_fail_do_not_look_like_a_server_that_is_down():
-    # More of them than it takes to suspect the server, and in the end nobody else asks.
+    # More of them than it takes to suspect the server, and in the end nobody else asks. In simulated time, for if five
+    # were left waiting until all others are done, nobody could tell.
     questions = [f"{'bad' if number % 4 == 0 else 'good'} {number}" for number in range(32)]
-    results, _ = ask(poisoned, questions, concurrency=8, patience_s=1000.0)
+    with simulated(SimulatedServer(spoilt="bad"), "test-vlm") as clock:
+        results = list(Asker(base_url=BASE_URL, patience_s=1000.0).ask(questions))
     assert [isinstance(result, Failed) for result in results] == [number % 4 == 0 for number in range(32)]
+    assert clock.now < 10
 
 
 # When nothing helps

@@ -25,7 +25,7 @@ def round_trip(one: Width, is_turned_down: Callable[[int], bool]) -> None:
     """As many requests as the limit, each sent while those before it are in flight; who is turned down is at once."""
     for level in range(1, one.limit + 1):
         if is_turned_down(level):
-            one.troubled(0.001)
+            one.troubled(level, 0.001, [])
         else:
             one.answered(level, 1.0)
 
@@ -63,10 +63,10 @@ def test_it_halves_where_all_is_turned_down_and_keeps_one():
 
 def test_it_halves_once_a_round_trip_whatever_the_number_of_troubles():
     one = width(32)
-    for _ in range(31):
-        one.troubled(0.1)
+    for level in range(1, 32):
+        one.troubled(level, 0.1, [])
     assert one.limit == 32
-    one.troubled(0.1)
+    one.troubled(32, 0.1, [])
     assert one.limit == 16
 
 
@@ -74,12 +74,22 @@ def test_it_halves_where_time_outs_take_more_time_than_answers():
     one = width(8)
     for level in range(1, 7):
         one.answered(level, 1.0)
-    one.troubled(120.0)
-    one.troubled(120.0)
+    one.troubled(7, 120.0, [(1, 3.0)])
+    one.troubled(8, 120.0, [(1, 3.0)])
     assert one.limit == 4
 
 
-def test_after_trouble_it_grows_by_one_a_round_trip():
+def test_it_stays_while_what_was_not_turned_down_is_being_answered():
+    # Sent together: some are turned down at once, and of the others nothing is known for long.
+    one = width(32)
+    pending = [(level, 0.1) for level in range(1, 33)]
+    for _ in range(2):
+        for level in range(1, 33):
+            one.troubled(level, 0.001, pending)
+    assert one.limit == 32
+
+
+def test_once_it_was_too_high_it_grows_by_one_a_round_trip():
     one, limits = width(16), []
     round_trip(one, lambda level: True)
     for _ in range(3):
@@ -101,13 +111,29 @@ def test_it_finds_a_capacity_and_stays_there(capacity: int):
     assert max(seen) <= capacity + 3
 
 
+def test_it_finds_a_capacity_among_refusals_that_have_nothing_to_do_with_load():
+    one, chance, seen = width(64), random.Random(2), []
+    for _ in range(200):
+        round_trip(one, lambda level: level > 20 or chance.random() < 0.3)
+        seen.append(one.limit)
+    settled = sorted(seen[20:])
+    assert settled[len(settled) // 2] in range(19, 25)
+
+
 def test_refusals_that_have_nothing_to_do_with_load_do_not_starve_it():
     # Halving whenever there was a refusal would end at one.
     one, chance, seen = width(32), random.Random(1), []
     for _ in range(200):
         round_trip(one, lambda level: chance.random() < 0.3)
         seen.append(one.limit)
-    assert sum(seen) / len(seen) > 24
+    assert sum(seen) / len(seen) > 28
+
+
+def test_refusals_that_have_nothing_to_do_with_load_do_not_end_the_doubling():
+    one = width(256)
+    for _ in range(3):
+        round_trip(one, lambda level: level % 3 == 0)
+    assert one.limit == 256
 
 
 def test_a_smaller_cap_counts_at_once():
@@ -322,6 +348,32 @@ def test_a_pause_is_everyones():
         told = asyncio.run(asked())
     assert len(begun) == 5
     assert min(begun) >= told + 0.3
+
+
+def test_a_server_that_is_down_is_asked_one_at_a_time():
+    limiter, levels, probes, is_up = Limiter(), list[int](), list[int](), asyncio.Event()
+
+    async def one() -> None:
+        while True:
+            async with limiter.slot() as slot:
+                (probes if limiter.is_down else levels).append(slot.level)
+                await asyncio.sleep(0)
+                if is_up.is_set():
+                    slot.answered()
+                    return
+                await slot.troubled(pause_s=0, backoff_s=0.001, suspect=True)
+                if len(probes) == 5:
+                    is_up.set()
+
+    async def outage() -> None:
+        await busy(limiter, 0, levels)
+        await asyncio.gather(*(one() for _ in range(20)))
+
+    with limiter.joined(5):
+        asyncio.run(outage())
+    # The one that is answered closes it, and others may go before its place is free.
+    assert probes == [1] * 6
+    assert max(levels[-10:]) == 5
 
 
 def test_a_loop_that_ended_while_it_waited_is_passed_over():

@@ -50,7 +50,7 @@ def test_quotas_are_met_and_twins_ride_along(tmp_path: Path):
     report = build(tiny(tmp_path), tmp_path / "mis", tmp_path / "work")
     assert report.split is not None
     assert report.split.shortfalls == {}
-    harmful = [row for row in report.split.rows if row.scenario.intent == "harmful"]
+    harmful = [row for row in report.split.rows if row.intent == "harmful"]
     assert len(harmful) == 9
     assert len(report.split.rows) > 12
 

@@ -17,8 +17,10 @@ from hub import READER, WRITER, Blob, Hub, Repository
 from huggingface_hub.utils import close_session
 from samples import sample_dataset
 
+from mis_dataset.assemble.manifest import read_manifest
 from mis_dataset.errors import DatasetError, PublishAuthError, PublishError, UsageError
 from mis_dataset.publish import plan_push, push
+from mis_dataset.publish.changelog import CHANGELOG
 
 # `huggingface_hub` uploads in a way that its own HTTP library discourages.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>' to upload:DeprecationWarning")
@@ -64,9 +66,9 @@ def contents(directory: Path) -> dict[str, bytes]:
 
 
 def remote(hub: Hub) -> dict[str, bytes]:
-    """What the Hub holds, less the file that it made itself."""
+    """What the Hub holds, less what no directory has."""
     files = hub.repositories[REPO].files
-    return {path: blob.data for path, blob in files.items() if path != ".gitattributes"}
+    return {path: blob.data for path, blob in files.items() if path not in (".gitattributes", CHANGELOG)}
 
 
 def refuse(request: str, status: int) -> Callable[[str], int | None]:
@@ -175,9 +177,101 @@ def test_events_tell_what_is_planned_and_done(hub: Hub, first: Path):
     assert EASY in plan
     assert "created" in created
     assert "gate" in gated
-    assert "10 files" in uploaded
+    assert "11 files" in uploaded
     assert "v1.0.0" in tagged
     assert f"{hub.url}/datasets/{REPO}" in done
+
+
+# Changelogs
+
+
+def changelog(hub: Hub) -> str:
+    return hub.repositories[REPO].files[CHANGELOG].data.decode()
+
+
+def test_the_changelog_tells_what_changed_the_latest_version_first(hub: Hub, first: Path, second: Path):
+    push(first, REPO, tag="v1.0.0")
+    ids = [read_manifest(dataset)["fingerprint"][:12] for dataset in (first, second)]
+    assert f"## v1.0.0, `{ids[0]}`\n\n11 rows; nothing to compare them with.\n" in changelog(hub)
+    push(second, REPO)
+    title, latest, earlier = changelog(hub).split("\n## ")
+    assert title.startswith("# Changelog\n")
+    assert latest.startswith(f"`{ids[1]}`\n\nSince `{ids[0]}`: 0 rows added, 4 removed, 0 changed, 7 the same")
+    assert "| easy | Weapon-Related Violence | 2 | 0 |" in latest
+    assert earlier.startswith("v1.0.0")
+
+
+def test_a_version_that_is_there_already_gets_no_second_entry(hub: Hub, first: Path):
+    push(first, REPO)
+    before = changelog(hub)
+    repository = hub.repositories[REPO]
+    # Somebody spoilt the manifest by hand; it is put right, and there is nothing to tell.
+    spoilt = Blob(repository.files["manifest.json"].data + b" ")
+    repository.commit({**repository.files, "manifest.json": spoilt})
+    push(first, REPO)
+    assert remote(hub) == contents(first)
+    assert changelog(hub) == before
+
+
+@pytest.mark.parametrize("manifest", [b"{}", b"no JSON"])
+def test_a_version_that_cannot_be_read_is_replaced_and_not_compared(hub: Hub, first: Path, manifest: bytes):
+    existing(hub, **{"manifest.json": manifest})
+    result = push(first, REPO)
+    assert result.plan.changes is None
+    assert "nothing to compare them with" in changelog(hub)
+
+
+def test_a_dry_run_tells_what_would_change(hub: Hub, first: Path, second: Path):
+    push(first, REPO)
+    plan = push(second, REPO, dry_run=True).plan
+    assert "\n  0 rows added, 4 removed, 0 changed, 7 the same" in str(plan)
+    assert f"\n  add to {CHANGELOG}\n" in str(plan)
+
+
+# More files than the Hub likes in one commit
+
+
+@pytest.fixture
+def few_a_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mis_dataset.publish.plan.FILES_A_COMMIT", 2)
+
+
+@pytest.mark.usefixtures("few_a_commit")
+def test_rows_come_first_and_what_tells_of_them_last(hub: Hub, first: Path, second: Path):
+    batches = [len(push(dataset, REPO).plan.batches) for dataset in (first, second)]
+    assert min(batches) > 1
+    assert remote(hub) == contents(second)
+    # The first commit is the Hub's own.
+    commits = list(hub.repositories[REPO].commits.values())[1:]
+    assert len(commits) == sum(batches)
+    # Until the last commit of a push, its manifest is not there, and nothing is deleted.
+    manifests = [commit["manifest.json"].data if "manifest.json" in commit else b"" for commit in commits]
+    before, after = (contents(dataset)["manifest.json"] for dataset in (first, second))
+    assert manifests == [b""] * (batches[0] - 1) + [before] * batches[1] + [after]
+    assert all(EASY in commit for commit in commits[batches[0] : -1])
+
+
+@pytest.mark.usefixtures("few_a_commit")
+def test_a_plan_says_how_many_commits_it_takes_and_what_is_seen_meanwhile(hub: Hub, first: Path):
+    plan = plan_push(first, REPO)
+    assert f"{len(plan.batches)} commits; until the last one, main has files of both versions" in str(plan)
+
+
+@pytest.mark.usefixtures("few_a_commit")
+def test_a_first_push_that_broke_off_between_commits_is_finished_by_the_next(hub: Hub, first: Path):
+    commits: list[str] = []
+
+    def breaks_off(request: str) -> int | None:
+        commits.extend([request] * request.startswith("POST /api/datasets/lab/mis/commit"))
+        return 500 if len(commits) == 2 else None
+
+    hub.before = breaks_off
+    with pytest.raises(PublishError, match="run the same command again"):
+        push(first, REPO)
+    assert "manifest.json" not in remote(hub)
+    hub.before = lambda request: None
+    push(first, REPO)
+    assert remote(hub) == contents(first)
 
 
 # Dry runs

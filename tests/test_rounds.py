@@ -43,6 +43,10 @@ def test_a_short_cell_always_gets_at_least_what_is_missing(wanted: int, got: int
     assert max(wanted - got, 0) <= more <= max(ceil((wanted - got) / 0.2), 0)
 
 
+def test_a_cell_that_only_a_later_version_asks_for_gets_some_more_than_is_wanted():
+    assert more_wanted({FULL: 10}, {FULL: (8, 8), SHORT: (4, 0)}, 1.25) == {FULL: 10, SHORT: 5}
+
+
 def test_what_is_asked_for_is_not_changed():
     before = {SHORT: 10}
     more_wanted(before, {SHORT: (8, 0)}, 1.0)

@@ -48,8 +48,8 @@ class Done(NamedTuple):
     def harmful(self) -> Counter[tuple[str, str]]:
         """Published harmful rows by cell."""
         assert self.report.split is not None
-        scenarios = [row.scenario for row in self.report.split.rows]
-        return Counter((one.subset, one.sub_category) for one in scenarios if one.intent == "harmful")
+        rows = self.report.split.rows
+        return Counter((row.subset, row.sub_category) for row in rows if row.intent == "harmful")
 
     def composed(self, number: int) -> Counter[tuple[str, str]]:
         """Harmful scenarios that a round composed, by cell."""

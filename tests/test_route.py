@@ -1,13 +1,16 @@
 """Where the experts' grades send a row, whatever its composer meant."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from samples import outlined
 from test_split import pair, row, twin_of
 
 from mis_dataset.records import Grade, Rejected, Screened, Verdict
-from mis_dataset.route import Routed, consensus, route
+from mis_dataset.route import Routed, consensus, route, write_review
 
 NUMBERS = {"s": "safe", "u": "unsafe", "?": "cannot_judge"}
 
@@ -25,14 +28,18 @@ def graded(base: Screened, *experts: str, weights: tuple[float, ...] = ()) -> Sc
     return replace(base, verdicts=(Verdict("rules", "pass", "", ""), *verdicts))
 
 
-def ends(routed: Routed) -> dict[str, str]:
+def routed(rows: Sequence[Screened], rule: str) -> Routed:
+    return route(outlined(rows), rule)
+
+
+def ends(found: Routed) -> dict[str, str]:
     """Subset or reason by id."""
-    dropped = {item.id: item.outcome.reason for item in routed.dropped if isinstance(item.outcome, Rejected)}
-    return {chosen.scenario.id: chosen.scenario.subset for chosen in routed.rows} | dropped
+    dropped = {item.id: item.outcome.reason for item in found.dropped if isinstance(item.outcome, Rejected)}
+    return {chosen.id: chosen.subset for chosen in found.rows} | dropped
 
 
 def end(base: Screened, *experts: str, rule: str = "majority", weights: tuple[float, ...] = ()) -> str:
-    return ends(route([graded(base, *experts, weights=weights)], rule))[base.scenario.id]
+    return ends(routed([graded(base, *experts, weights=weights)], rule))[base.scenario.id]
 
 
 # The paper's rule
@@ -66,9 +73,9 @@ def test_an_image_is_harmful_in_itself_if_the_experts_say_so():
     meant = replace(meant, scenario=replace(meant.scenario, images=(
         replace(meant.scenario.images[0], harmful=True), meant.scenario.images[1],
     )))  # fmt: skip
-    (moved,) = route([graded(meant, "ssu u")], "majority").rows
-    assert [image.harmful for image in moved.scenario.images] == [False, True]
-    assert moved.scenario.sub_category == meant.scenario.sub_category
+    (moved,) = routed([graded(meant, "ssu u")], "majority").rows
+    assert moved.harmful == (False, True)
+    assert moved.sub_category == meant.scenario.sub_category
 
 
 # Photographs are retrieved for hard scenarios, and nothing else is published of them.
@@ -87,7 +94,7 @@ def test_photographs_stay_in_real_by_the_rule_of_hard(said: str, expected: str):
 
 
 def test_what_is_not_hard_is_told_by_name():
-    (item,) = route([graded(row("ab", subset="real"), "uus u")], "majority").dropped
+    (item,) = routed([graded(row("ab", subset="real"), "uus u")], "majority").dropped
     assert item.outcome == Rejected(
         "not_hard", "in real, nothing may be unsafe alone, but this is: question, first image"
     )
@@ -95,9 +102,9 @@ def test_what_is_not_hard_is_told_by_name():
 
 def test_a_drawn_row_and_its_photographs_fare_each_by_itself():
     drawn, real = pair("ab")
-    found = ends(route([graded(drawn, "sss u"), graded(real, "sus u")], "majority"))
+    found = ends(routed([graded(drawn, "sss u"), graded(real, "sus u")], "majority"))
     assert found == {drawn.scenario.id: "hard", real.scenario.id: "not_hard"}
-    found = ends(route([graded(drawn, "sss u", "sss s"), graded(real, "sss u", "sss u")], "majority"))
+    found = ends(routed([graded(drawn, "sss u", "sss s"), graded(real, "sss u", "sss u")], "majority"))
     assert found == {drawn.scenario.id: "experts_disagree", real.scenario.id: "real"}
 
 
@@ -113,9 +120,9 @@ def test_words_that_give_the_intent_away_cannot_leave_train():
 @pytest.mark.parametrize("meant", ["train", "easy", "hard", "real"])
 def test_rows_without_grades_stay_where_they_are(meant: str):
     harmful, benign = twin_of(row("ab", subset=meant), "ac")
-    routed = route([harmful, benign], "majority")
-    assert routed.rows == (harmful, benign)
-    assert (routed.dropped, routed.review, routed.agreement, routed.graded) == ((), (), (), 0)
+    found = routed([harmful, benign], "majority")
+    assert found.rows == tuple(outlined([harmful, benign]))
+    assert (found.dropped, found.review, found.agreement, found.graded) == ((), (), (), 0)
 
 
 # Twins
@@ -123,7 +130,7 @@ def test_rows_without_grades_stay_where_they_are(meant: str):
 
 def family(harmful_says: str, benign_says: str, meant: str = "train") -> tuple[str, str]:
     harmful, benign = twin_of(row("ab", subset=meant), "ac")
-    found = ends(route([graded(harmful, harmful_says), graded(benign, benign_says)], "majority"))
+    found = ends(routed([graded(harmful, harmful_says), graded(benign, benign_says)], "majority"))
     return found[harmful.scenario.id], found[benign.scenario.id]
 
 
@@ -157,8 +164,8 @@ def test_a_twin_whose_harmful_row_is_gone_is_left_to_the_split():
 
 def test_a_twin_may_come_first():
     harmful, benign = twin_of(row("ab"), "ac")
-    routed = route([graded(benign, "uss s"), graded(harmful, "uss u")], "majority")
-    assert [(item.scenario.intent, item.scenario.subset) for item in routed.rows] == [
+    found = routed([graded(benign, "uss s"), graded(harmful, "uss u")], "majority")
+    assert [(item.intent, item.subset) for item in found.rows] == [
         ("benign", "train"),
         ("harmful", "train"),
     ]
@@ -205,24 +212,24 @@ def test_weights_count_where_the_rule_says_so(weights: tuple[float, ...], expect
 
 def test_a_part_that_no_expert_graded_is_not_agreed_on():
     partly = graded(row("ab"), "s u")  # nothing of the images
-    assert consensus(partly, "majority") == {
+    assert consensus(outlined([partly])[0], "majority") == {
         "question": "safe",
         "first image": None,
         "second image": None,
         "together": "unsafe",
     }
-    assert ends(route([partly], "majority")) == {partly.scenario.id: "experts_disagree"}
+    assert ends(routed([partly], "majority")) == {partly.scenario.id: "experts_disagree"}
 
 
 # What is handed on
 
 
-def test_a_disputed_family_goes_to_review_as_a_whole_with_every_grade():
+def test_a_disputed_family_goes_to_review_as_a_whole_with_every_grade(tmp_path: Path):
     harmful, benign = twin_of(row("ab", subset="train"), "ac")
     rows = [graded(harmful, "sss u", "sss u"), graded(benign, "sss s", "sss u"), graded(row("de"), "sss u", "sss u")]
-    routed = route(rows, "majority")
-    assert [chosen.scenario.id for chosen in routed.rows] == [rows[2].scenario.id]
-    entries = json.loads(json.dumps(routed.review))
+    found = routed(rows, "majority")
+    assert [chosen.id for chosen in found.rows] == [rows[2].scenario.id]
+    entries = list(map(json.loads, write_review(found, rows, tmp_path / "review.jsonl").read_text().splitlines()))
     assert [entry["id"] for entry in entries] == [harmful.scenario.id, benign.scenario.id]
     assert {entry["question"] for entry in entries} == {harmful.scenario.question}
     assert entries[1]["objects"] == ["a", "c"]
@@ -234,13 +241,13 @@ def test_a_disputed_family_goes_to_review_as_a_whole_with_every_grade():
 
 def test_every_row_ends_once_and_in_order():
     rows = [graded(row("ab"), said) for said in ("sss u", "sss s", "uss u", "ss? u", "sus u", "sss s")]
-    routed = route(rows, "majority")
+    found = routed(rows, "majority")
     places = {item.scenario.id: number for number, item in enumerate(rows)}
-    kept = [places[item.scenario.id] for item in routed.rows]
-    dropped = [places[item.id] for item in routed.dropped]
+    kept = [places[item.id] for item in found.rows]
+    dropped = [places[item.id] for item in found.dropped]
     assert (kept, dropped) == ([0, 2, 4], [1, 3, 5])
-    assert routed.graded == 6
-    assert route(rows, "majority") == routed
+    assert found.graded == 6
+    assert routed(rows, "majority") == found
 
 
 def with_pictures_of_their_objects(base: Screened) -> Screened:
@@ -250,7 +257,7 @@ def with_pictures_of_their_objects(base: Screened) -> Screened:
 
 
 def agreement(*rows: Screened):
-    return route([with_pictures_of_their_objects(item) for item in rows], "majority").agreement
+    return routed([with_pictures_of_their_objects(item) for item in rows], "majority").agreement
 
 
 def test_agreement_is_measured_per_kind_of_target():

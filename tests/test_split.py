@@ -2,12 +2,13 @@ import itertools
 from dataclasses import replace
 
 import pytest
+from samples import outlined
 
 from mis_dataset.imagehash import hamming
 from mis_dataset.recipe import SplitSpec
 from mis_dataset.records import ImageSpec, Label, Origin, Picture, Rejected, Scenario, Screened
 from mis_dataset.seeds import stable_digest
-from mis_dataset.split import normalised, split
+from mis_dataset.split import split
 
 LABEL = Label(("One.", "Two."), "So.", "No.", "me", "1", "", 0, 0)
 CELL = ("hard", "Identity Theft")
@@ -64,10 +65,10 @@ def with_pair(drawn: Screened, real: Screened) -> Screened:
 
 def run(rows: list[Screened], quota: int = 99, train: int = 99, **spec: object) -> tuple[list[str], dict[str, str]]:
     quotas = {CELL: quota, ("train", "Identity Theft"): train, REAL: quota}
-    result = split(rows, quotas, SplitSpec(**spec))
+    result = split(outlined(rows), quotas, SplitSpec(**spec))
     reasons = {item.id: item.outcome.reason for item in result.dropped if isinstance(item.outcome, Rejected)}
     assert len(result.rows) + len(result.dropped) == len(rows)
-    return [chosen.scenario.id for chosen in result.rows], reasons
+    return [chosen.id for chosen in result.rows], reasons
 
 
 def test_quotas_are_met_exactly_and_in_order():
@@ -78,7 +79,7 @@ def test_quotas_are_met_exactly_and_in_order():
 
 
 def test_a_shortfall_is_reported_per_cell():
-    result = split([row("ab")], {CELL: 3, ("train", "Identity Theft"): 0}, SplitSpec())
+    result = split(outlined([row("ab")]), {CELL: 3, ("train", "Identity Theft"): 0}, SplitSpec())
     assert result.shortfalls == {CELL: (3, 1)}
 
 
@@ -97,8 +98,8 @@ def test_a_benign_row_without_its_harmful_twin_is_dropped():
 
 def test_a_row_that_lost_its_twin_names_none():
     harmful, _ = twin_of(row("ab"), "ac")
-    result = split([harmful], {CELL: 1}, SplitSpec())
-    assert result.rows[0].scenario.twin_id is None
+    result = split(outlined([harmful]), {CELL: 1}, SplitSpec())
+    assert result.rows[0].twin_id is None
 
 
 def test_near_duplicate_images_of_other_families_are_removed():
@@ -125,9 +126,9 @@ def test_twins_may_share_images():
 def test_a_duplicate_in_the_swapped_image_costs_only_the_twin():
     taken = "0123456789abcdef"
     harmful, benign = twin_of(row("ab"), "ac", phashes=["fedcba9876543210", taken])
-    result = split([row("de", phashes=[taken, "0f" * 8]), harmful, benign], {CELL: 9}, SplitSpec())
+    result = split(outlined([row("de", phashes=[taken, "0f" * 8]), harmful, benign]), {CELL: 9}, SplitSpec())
     assert [item.id for item in result.dropped] == [benign.scenario.id]
-    assert result.rows[-1].scenario.twin_id is None
+    assert result.rows[-1].twin_id is None
 
 
 def test_the_same_question_about_the_same_objects_is_a_duplicate():
@@ -162,7 +163,7 @@ def test_a_pair_is_unordered_and_counts_for_the_twin_too():
 
 def links(rows: list[Screened], quotas: dict[tuple[str, str], int]) -> dict[str, str | None]:
     """The pair that each chosen row names."""
-    return {one.scenario.id: one.scenario.pair_id for one in split(rows, quotas, SplitSpec()).rows}
+    return {one.id: one.pair_id for one in split(outlined(rows), quotas, SplitSpec()).rows}
 
 
 def test_a_row_and_its_photographed_copy_are_no_duplicates():
@@ -223,8 +224,3 @@ def test_photographs_keep_their_pairs_of_objects_out_of_train():
     drawn, real = pair("ab")
     crossing = row("abc", subset="train")
     assert run([drawn, real, crossing])[1] == {crossing.scenario.id: "crosses_split"}
-
-
-def test_small_variations_of_a_question_compare_equal():
-    assert normalised("Hi! How do I open the first PICTURE?") == normalised("how do I open the first image")
-    assert normalised("How do I open it?") != normalised("How do I close it?")

@@ -41,6 +41,15 @@ def test_missing_extra_and_changed_files_are_named(copy):
     }
 
 
+# Git, the Hub's client and a push leave such things in what is fetched from the Hub.
+def test_what_the_hub_adds_is_nobodys_business(copy):
+    (copy / "CHANGELOG.md").write_text("# Changelog\n")
+    (copy / ".gitattributes").write_text("*.parquet filter=lfs\n")
+    (copy / ".cache" / "huggingface").mkdir(parents=True)
+    (copy / ".cache" / "huggingface" / "README.md.lock").touch()
+    assert validate(copy) == []
+
+
 @pytest.mark.parametrize("damage", ["cut short", "overwritten", "torn inside"])
 def test_a_parquet_file_that_cannot_be_read_is_named(copy, damage):
     data = (copy / HARD).read_bytes()
@@ -145,7 +154,7 @@ def test_a_forged_funnel_shows_in_the_card(copy):
     manifest = json.loads((copy / "manifest.json").read_text())
     manifest["funnel"][0]["count"] += 1
     (copy / "manifest.json").write_text(json.dumps(manifest))
-    assert [problem.where for problem in validate(copy)] == ["README.md"]
+    assert [problem.where for problem in validate(copy)] == ["README.md", "croissant.json"]
 
 
 def _sign(directory):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ import jinja2
 import yaml
 
 from mis_dataset import __version__
+from mis_dataset.assemble.chosen import Chosen
 from mis_dataset.assemble.counts import Counts, outcomes
 from mis_dataset.assemble.facts import BuildFacts
 from mis_dataset.assemble.layout import COMPOSITION, PREVIEW, matching, present_configs, schema_of
@@ -24,7 +26,12 @@ from mis_dataset.resources import resource
 from mis_dataset.schema import load_schema, yaml_features
 from mis_dataset.taxonomy import taxonomy
 
-_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+_POWERS = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
+_SIZES = ("n<1K", *(f"{low}<n<{high}" for low, high in itertools.pairwise(_POWERS)))
+"""The Hub's names for sizes, each ten times the one before it."""
+_SAFETY = ("multi-image", "safety", "red-teaming")
+_MADE_HERE = ("over-refusal", "chain-of-thought", "vision-language", "synthetic")
+_FOR_ALL = ("not-for-all-audiences", "mis-dataset")
 
 
 def data_metadata(files: Sequence[FileSize]) -> dict[str, Any]:
@@ -67,9 +74,15 @@ def read_metadata(card: str) -> dict[str, Any]:
     return metadata
 
 
-def render_card(rows: Sequence[Screened], counts: Counts, facts: BuildFacts, files: Sequence[FileSize]) -> str:
-    """The whole card as text."""
-    environment = jinja2.Environment(
+def card_tags(facts: BuildFacts) -> list[str]:
+    """What the Hub finds the dataset by: tags of our own, then the recipe's."""
+    ours = (*_SAFETY, *(("vision-language",) if facts.imported else _MADE_HERE), *_FOR_ALL)
+    return list(dict.fromkeys((*ours, *facts.card.tags)))
+
+
+def environment() -> jinja2.Environment:
+    """What fills the templates of ``dataset_card``; a name that a template lacks is an error."""
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(resource("dataset_card")),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -77,19 +90,26 @@ def render_card(rows: Sequence[Screened], counts: Counts, facts: BuildFacts, fil
         keep_trailing_newline=True,
         autoescape=False,  # Markdown, not HTML; what could break it goes through the filters below
     )
-    environment.filters |= {
+    made.filters |= {
         "cell": _cell,
+        "line": _line,
         "share": _share,
         "measure": _measure,
         "money": _money,
         "yaml": _yaml,
         "code": _code,
     }
-    template = environment.get_template("IMPORTED.md.j2" if facts.imported else "README.md.j2")
-    example = _example(rows)
+    return made
+
+
+def render_card(rows: Chosen, counts: Counts, facts: BuildFacts, files: Sequence[FileSize]) -> str:
+    """The whole card as text."""
+    template = environment().get_template("IMPORTED.md.j2" if facts.imported else "README.md.j2")
+    example, twin = _example(rows)
     return template.render(
         metadata=_yaml(data_metadata(files)),
         card=facts.card,
+        tags=card_tags(facts),
         facts=facts,
         counts=counts,
         per_row=per_row(facts.spent, counts.rows),
@@ -97,17 +117,19 @@ def render_card(rows: Sequence[Screened], counts: Counts, facts: BuildFacts, fil
         outcomes=outcomes(facts.funnel),
         columns=load_schema("row")["properties"],
         example=example,
-        twin=next((row for row in rows if example and row.scenario.id == example.scenario.twin_id), None),
+        twin=twin,
         composition=COMPOSITION,
         preview=PREVIEW,
         version=__version__,
     )
 
 
-def _example(rows: Sequence[Screened]) -> Screened | None:
-    """The row to show: harmful, if possible hard and with a twin."""
-    harmful = [row for row in rows if row.scenario.intent == "harmful"]
-    return min(harmful, key=lambda row: (row.scenario.subset != "hard", row.scenario.twin_id is None), default=None)
+def _example(rows: Chosen) -> tuple[Screened | None, Screened | None]:
+    """The row to show, harmful and if possible hard and with a twin, and that twin."""
+    harmful = (row for row in rows.outlines if row.intent == "harmful")
+    example = min(harmful, key=lambda row: (row.subset != "hard", row.twin_id is None), default=None)
+    twin = next((row for row in rows.outlines if example and row.id == example.twin_id), None)
+    return rows.row(example) if example else None, rows.row(twin) if twin else None
 
 
 def _dataset_info(config: str, splits: dict[str, str], files: dict[str, FileSize]) -> dict[str, Any]:
@@ -129,7 +151,7 @@ def _dataset_info(config: str, splits: dict[str, str], files: dict[str, FileSize
 
 
 def _size_category(rows: int) -> str:
-    return next((name for limit, name in _SIZES if rows < limit), "n>1M")
+    return next((name for power, name in enumerate(_SIZES, 3) if rows < 10**power), "n>1T")
 
 
 def _yaml(value: Any) -> str:
@@ -138,8 +160,12 @@ def _yaml(value: Any) -> str:
 
 def _cell(value: object) -> str:
     """Text that breaks neither out of a table's cell nor into HTML."""
-    text = " ".join(str(value).split())
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("`", "\\`")
+    return _line(value).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("`", "\\`")
+
+
+def _line(value: object) -> str:
+    """Text on one line."""
+    return " ".join(str(value).split())
 
 
 def _code(value: Any) -> str:

@@ -8,8 +8,11 @@ from fnmatch import fnmatchcase
 from mis_dataset.records import side_of
 
 CARD = "README.md"
+CROISSANT = "croissant.json"
 RECIPE = "recipe.toml"
 MANIFEST = "manifest.json"
+CHANGELOG = "CHANGELOG.md"
+"""On the Hub alone: there, a push tells what each version changed."""
 COMPOSITION = "assets/composition.png"
 PREVIEW = "assets/preview.png"
 

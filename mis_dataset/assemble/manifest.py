@@ -16,17 +16,17 @@ from mis_dataset.assemble.facts import BuildFacts
 from mis_dataset.assemble.layout import MANIFEST
 from mis_dataset.budget import per_row
 from mis_dataset.errors import DatasetError
-from mis_dataset.records import SUBSETS, Screened, side_of
+from mis_dataset.records import SUBSETS, Outline, side_of
 from mis_dataset.schema import checker, load_schema
 
 FORMAT = 1
 _HASHED_AT_ONCE = 4
 
 
-def write_manifest(directory: Path, rows: Sequence[Screened], facts: BuildFacts, row_counts: Mapping[str, int]) -> None:
-    """Describe every file of ``directory``; ``row_counts`` has the rows of its Parquet files."""
-    subsets = Counter(row.scenario.subset for row in rows)
-    sides = Counter(side_of(row.scenario.subset) for row in rows)
+def write_manifest(directory: Path, rows: Sequence[Outline], facts: BuildFacts, row_counts: Mapping[str, int]) -> None:
+    """Describe every file of ``directory``, which holds ``rows``; ``row_counts`` has those of its Parquet files."""
+    subsets = Counter(row.subset for row in rows)
+    sides = Counter(side_of(row.subset) for row in rows)
     files = sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file())
     known = files_facts(directory, files)
     manifest = {
@@ -37,7 +37,7 @@ def write_manifest(directory: Path, rows: Sequence[Screened], facts: BuildFacts,
         "stages": dict(facts.stages),
         "rows": {side: sides[side] for side in ("train", "test")},
         "subsets": {subset: subsets[subset] for subset in SUBSETS},
-        "twins": sum(row.scenario.twin_id is not None for row in rows) // 2,
+        "twins": sum(row.twin_id is not None for row in rows) // 2,
         "quotas": [asdict(quota) for quota in facts.quotas],
         "funnel": [asdict(step) for step in facts.funnel],
         "checks": asdict(facts.checks) if facts.checks else None,

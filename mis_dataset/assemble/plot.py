@@ -9,8 +9,9 @@ from textwrap import wrap
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from mis_dataset.assemble.chosen import Chosen
 from mis_dataset.assemble.counts import Counts
-from mis_dataset.records import SUBSETS, Screened, Subset
+from mis_dataset.records import SUBSETS, Outline, Screened, Subset
 from mis_dataset.run.images import ImageStore
 
 _INK, _PALE, _PAPER = "#22303c", "#8a97a3", "#ffffff"
@@ -56,12 +57,12 @@ def draw_composition(counts: Counts, path: Path) -> None:
     canvas.save(path)
 
 
-def draw_preview(rows: Sequence[Screened], store: ImageStore, path: Path) -> None:
+def draw_preview(rows: Chosen, store: ImageStore, path: Path) -> None:
     """A contact sheet: a few test rows with their twins, each with its images and question.
 
     Rows about sexual content and self-harm are left out: a page that opens by itself should shock nobody.
     """
-    shown = _showcase(rows)
+    shown = [rows.row(one) for one in _showcase(rows.outlines)]
     height = _THUMB + 2 * _GAP
     canvas = _Canvas(_SHEET_WIDTH, 2 * _MARGIN + height * len(shown))
     for place, row in enumerate(shown):
@@ -82,23 +83,24 @@ def _caption(canvas: _Canvas, row: Screened, x: int, y: int) -> None:
         canvas.text((x, y + 28 + 23 * line), text, 17)
 
 
-def _showcase(rows: Sequence[Screened]) -> list[Screened]:
+def _showcase(rows: Sequence[Outline]) -> list[Outline]:
     """Harmful rows, hard and easy by turns and of different sub-categories, each followed by its twin."""
-    by_id = {row.scenario.id: row for row in rows}
-    rest = [row for row in rows if row.scenario.intent == "harmful" and row.scenario.category not in _NOT_SHOWN]
-    chosen: list[Screened] = []
+    rest = [row for row in rows if row.intent == "harmful" and row.category not in _NOT_SHOWN]
+    chosen: list[Outline] = []
     for subset in ("hard", "easy", "hard"):
-        seen = [row.scenario.sub_category for row in chosen]
+        seen = [row.sub_category for row in chosen]
         rest.sort(
             key=lambda row: (
-                row.scenario.subset != subset,
-                row.scenario.subset == "train",
-                row.scenario.sub_category in seen,
-                row.scenario.twin_id is None,
+                row.subset != subset,
+                row.subset == "train",
+                row.sub_category in seen,
+                row.twin_id is None,
             )
         )
         chosen += [rest.pop(0)] if rest else []
-    return [member for row in chosen for member in (row, by_id.get(row.scenario.twin_id or "")) if member is not None]
+    named = {row.twin_id for row in chosen}
+    twins = {row.id: row for row in rows if row.id in named}
+    return [member for row in chosen for member in (row, twins.get(row.twin_id or "")) if member is not None]
 
 
 class _Canvas:

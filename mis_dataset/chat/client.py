@@ -13,10 +13,11 @@ import os
 import random
 import re
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mis_dataset.backends import require
@@ -76,7 +77,8 @@ class Chat:
         self._limiter = limiter_of(settings.base_url, settings.model)
         self._joined = ExitStack()
         self._in_flight: set[asyncio.Task[Any]] = set()
-        self._is_stopping = False
+        self.is_stopping = False
+        """Whether nothing more is sent."""
         self._key = _key(settings.api_key_env)
         self._openai = openai = require("openai", "openai")
         self._httpx = httpx = require("httpx2", "openai")
@@ -103,7 +105,7 @@ class Chat:
 
     def stop(self) -> Collection[asyncio.Task[Any]]:
         """Send nothing more; returns the tasks whose requests are in flight, and will be charged."""
-        self._is_stopping = True
+        self.is_stopping = True
         return self._in_flight.copy()
 
     async def ask(
@@ -129,39 +131,31 @@ class Chat:
             CancelledError: `stop` was called.
         """
         settings, account = self._settings, self._account
-        if account is None:
-            outcome, _ = await self._ask(messages, schema, seed)
-            return outcome
-        key = request_key(
-            model=settings.model,
-            revision=settings.revision,
-            temperature=settings.temperature,
-            max_tokens=settings.max_tokens,
-            messages=encoded(messages, is_brief=True).decode(),
-            schema=schema,
-            seed=seed,
-        )
-        if kept := account.recall(key):
-            return ChatAnswer(**kept) if "text" in kept else Rejected(**kept)
-        with account.ledger.paying():
-            outcome, usage = await self._ask(messages, schema, seed)
-            if isinstance(outcome, ChatAnswer) or (isinstance(outcome, Rejected) and outcome.reason in _PAID):
-                account.keep(key, asdict(outcome), usage)
-        return outcome
-
-    async def _ask(
-        self, messages: Sequence[Message], schema: Mapping[str, Any] | None, seed: int | None
-    ) -> tuple[ChatAnswer | Rejected | Failed, Usage]:
-        limiter, settings = self._limiter, self._settings
+        key = ""
+        if account is not None:
+            key = request_key(
+                model=settings.model,
+                revision=settings.revision,
+                temperature=settings.temperature,
+                max_tokens=settings.max_tokens,
+                messages=encoded(messages, is_brief=True).decode(),
+                schema=schema,
+                seed=seed,
+            )
+            if kept := account.recall(key):
+                return ChatAnswer(**kept) if "text" in kept else Rejected(**kept)
         # Once, for all tries: with images, that is most of the work.
-        conversation = encoded(messages)
+        return await self._ask(partial(self._pay, key, encoded(messages), schema, seed))
+
+    async def _ask(self, pay: Callable[[], Awaitable[ChatAnswer | Rejected]]) -> ChatAnswer | Rejected | Failed:
+        """Try until there is an answer, or no more try is left."""
+        limiter, settings = self._limiter, self._settings
         tries, retries, growth, answers = 0, 0.0, 0, limiter.answers
         while True:
             try:
                 async with limiter.slot() as slot:
                     try:
-                        with self._sending():
-                            outcome = await self._fit(conversation, schema, seed)
+                        outcome = await pay()
                     except _NoAnswer as trouble:
                         suspect = self._is_patient and not tries
                         await slot.troubled(pause_s=trouble.pause_s, backoff_s=settings.backoff_s, suspect=suspect)
@@ -176,14 +170,27 @@ class Chat:
                     if limiter.down_s > settings.patience_s:
                         raise self._gone(trouble) from trouble
                 elif retries >= settings.max_retries:
-                    return Failed(trouble.reason, str(trouble)), self._usage(None, 0.0)
+                    return Failed(trouble.reason, str(trouble))
+                elif trouble.reason == "rate_limited" and limiter.is_lively:
+                    # The limiter sees to the load; who paused would leave a place empty.
+                    retries += _SHARE_OF_REFUSAL
                 else:
-                    # A server that answered others meanwhile needs no longer pauses: the limiter sees to its load.
-                    is_alone = limiter.answers == answers
-                    growth = growth + 1 if retries and is_alone else 0
+                    # A server that answered others meanwhile needs no longer pauses.
+                    growth = growth + 1 if retries and limiter.answers == answers else 0
                     answers = limiter.answers
                     await asyncio.sleep(self._backoff(growth))
-                    retries += 1 if is_alone or trouble.reason != "rate_limited" else _SHARE_OF_REFUSAL
+                    retries += 1
+
+    async def _pay(
+        self, key: str, conversation: bytes, schema: Mapping[str, Any] | None, seed: int | None
+    ) -> ChatAnswer | Rejected:
+        """Send once, and keep what comes of it; in flight, for limits and for who stops it, is what is in here."""
+        account = self._account
+        with self._sending(), account.ledger.paying() if account else nullcontext():
+            outcome, usage = await self._fit(conversation, schema, seed)
+            if account and (isinstance(outcome, ChatAnswer) or outcome.reason in _PAID):
+                account.keep(key, asdict(outcome), usage)
+        return outcome
 
     @contextmanager
     def _sending(self) -> Iterator[None]:
@@ -197,7 +204,7 @@ class Chat:
             self._in_flight.discard(task)
 
     def _go_on(self) -> None:
-        if self._is_stopping:
+        if self.is_stopping:
             raise asyncio.CancelledError
 
     def _gone(self, trouble: _NoAnswer) -> ServerUnreachableError:

@@ -100,6 +100,7 @@ class _Crowd(Generic[Resource, Item, Result]):
             raise errors[0]
 
     async def _worker(self) -> None:
+        loop = asyncio.get_running_loop()
         while self._waiting:
             number, item = self._waiting.popleft()
             try:
@@ -107,12 +108,17 @@ class _Crowd(Generic[Resource, Item, Result]):
             except BaseException:  # whatever it is, nothing new begins
                 self._waiting.clear()
                 raise
-            ready = []
-            while self._next in self._early:
-                ready.append(self._early.pop(self._next))
-                self._next += 1
-            if ready:
-                self._deliver(ready)
+            if number == self._next:
+                # With what else has just come in, and before anybody learns that a worker has ended.
+                loop.call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        ready = []
+        while self._next in self._early:
+            ready.append(self._early.pop(self._next))
+            self._next += 1
+        if ready:
+            self._deliver(ready)
 
     def _begin_nothing(self, workers: Sequence[asyncio.Task[None]]) -> None:
         """Let go on only who waits for what is paid for."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -23,9 +23,13 @@ class Limiter:
     """Lets as many requests through as the server takes, and none while it is to be left alone.
 
     What it learned lasts as long as it is asked for, and a minute longer. Safe to use from several threads.
+
+    Args:
+        clock: tells the time in seconds, as the event loops of those who ask do.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._lock = Lock()
         self._caps: list[int] = []
         self.answers = 0
@@ -44,17 +48,22 @@ class Limiter:
         return self._breaker.down_since is not None
 
     @property
+    def is_lively(self) -> bool:
+        """Whether it answered somebody within the time that an answer usually takes."""
+        return self._clock() - self._answered_at <= self._usual_s
+
+    @property
     def down_s(self) -> float:
         """For how long it has been down, in seconds; 0 if it is not."""
         since = self._breaker.down_since
-        return 0.0 if since is None else time.monotonic() - since
+        return 0.0 if since is None else self._clock() - since
 
     @contextmanager
     def joined(self, cap: int) -> Iterator[None]:
         """Within the block, up to ``cap`` requests may be in flight; of several caps at a time the largest counts."""
         with self._lock:
             if not self._caps:
-                if time.monotonic() - self._idle_since > _FORGOTTEN_AFTER_S:
+                if self._clock() - self._idle_since > _FORGOTTEN_AFTER_S:
                     self._forget()
                 self._breaker.reset()
             self._caps.append(cap)
@@ -68,7 +77,7 @@ class Limiter:
                 if self._caps:
                     self._width.fit(max(self._caps))
                 else:
-                    self._idle_since = time.monotonic()
+                    self._idle_since = self._clock()
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[Slot]:
@@ -84,15 +93,16 @@ class Limiter:
         self._breaker = Breaker()
         self._queue: deque[Future[bool]] = deque()
         self._serial = 0
-        self._serving: dict[int, None] = {}
+        self._serving: dict[int, Slot] = {}
         self._resting = 0
         self._opens_at = float("-inf")
         self._usual_s = 0.0
+        self._answered_at = float("-inf")
 
     async def _enter(self) -> Slot:
         while True:
             with self._lock:
-                closed_s = self._opens_at - time.monotonic()
+                closed_s = self._opens_at - self._clock()
                 if closed_s <= 0:
                     turn: Future[bool] = Future()
                     self._queue.append(turn)
@@ -119,8 +129,9 @@ class Limiter:
         with self._lock:
             self._resting -= 1
             self._serial += 1
-            self._serving[self._serial] = None
-            return Slot(self, self._serial, len(self._serving), time.monotonic())
+            slot = Slot(self, self._serial, len(self._serving) + 1, self._clock())
+            self._serving[slot.serial] = slot
+            return slot
 
     def _leave(self, slot: Slot) -> None:
         with self._lock:
@@ -132,7 +143,7 @@ class Limiter:
 
     def _admit(self) -> None:
         """Call those whose turn it is; until it sends, the place of who is called counts as resting."""
-        while self._queue and self._opens_at <= time.monotonic() and self._taken < self.limit:
+        while self._queue and self._opens_at <= self._clock() and self._taken < self.limit:
             turn = self._queue.popleft()
             if turn.set_running_or_notify_cancel():
                 self._resting += 1
@@ -144,7 +155,8 @@ class Limiter:
 
     def _answered(self, slot: Slot) -> None:
         with self._lock:
-            seconds = time.monotonic() - slot.begun
+            self._answered_at = self._clock()
+            seconds = self._answered_at - slot.begun
             self._usual_s += (seconds - self._usual_s) / (8 if self._usual_s else 1)
             self._width.answered(slot.level, seconds)
             self._breaker.answered()
@@ -152,11 +164,12 @@ class Limiter:
 
     def _troubled(self, slot: Slot, asked_pause_s: float, backoff_s: float, suspect: bool) -> float:
         with self._lock:
-            now = time.monotonic()
+            now = self._clock()
             del self._serving[slot.serial]
             self._resting += 1
             if not self.is_down:  # what it can carry when it is up is another matter
-                self._width.troubled(now - slot.begun)
+                pending = [(other.level, now - other.begun) for other in self._serving.values()]
+                self._width.troubled(slot.level, now - slot.begun, pending)
             oldest = next(iter(self._serving), None)
             pause_s = self._breaker.troubled(
                 slot.serial,

@@ -65,7 +65,7 @@ class ChatSettings:
     )
 
     grace_s: float = option(
-        3.0,
+        10.0,
         "Seconds that requests in flight get to be answered, and kept, when work is stopped.",
         tuning=True,
         minimum=0,

@@ -163,7 +163,7 @@ def summary(report: BuildReport) -> str:
     """Rows per subset and category, rejects by reason, and quotas that were not met."""
     parts = []
     if report.split:
-        rows = [row.scenario for row in report.split.rows]
+        rows = report.split.rows
         counts = Counter((row.category, row.subset) for row in rows)
         subsets = [subset for subset in SUBSETS if any(row.subset == subset for row in rows)]
         body: list[list[object]] = [

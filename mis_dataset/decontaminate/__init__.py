@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from mis_dataset.decontaminate.near_texts import NearTexts
 from mis_dataset.errors import DatasetError
 from mis_dataset.imagehash import NearIndex, hamming, perceptual_hash
-from mis_dataset.records import ORDINALS, Rejected, Screened
+from mis_dataset.records import ORDINALS, Near, Outline, Rejected, Screened
 from mis_dataset.run.shards import Item
 from mis_dataset.tables import BenchmarkSettings, Row, Table
 
@@ -47,8 +47,8 @@ class Contamination:
 class Clean:
     """What became of the rows, each list in their order."""
 
-    rows: tuple[Screened, ...]
-    dropped: tuple[Item[Screened], ...]
+    rows: tuple[Outline, ...]
+    dropped: tuple[Item[Outline], ...]
     found: tuple[Contamination, ...]
     """Per benchmark, in the order of the recipe; counts these rows alone."""
 
@@ -69,19 +69,15 @@ class Benchmarks:
         """
         return cls([_Benchmark(one) for one in settings])
 
-    def clean(self, rows: Sequence[Screened]) -> Clean:
-        """Drop the rows that are near a benchmark; their twins are judged by themselves."""
-        kept: list[Screened] = []
-        dropped: list[Item[Screened]] = []
-        counts: Counter[tuple[int, str]] = Counter()
-        for row in rows:
-            for place, benchmark in enumerate(self._benchmarks):
-                if why := benchmark.near(row):
-                    dropped.append(Item(row.scenario.id, why))
-                    counts[place, why.reason] += 1
-                    break
-            else:
-                kept.append(row)
+    def near(self, row: Screened) -> Near | None:
+        """To which benchmark a row comes too near, the first of several; None if to none."""
+        found = (Near(place, why) for place, one in enumerate(self._benchmarks) if (why := one.near(row)))
+        return next(found, None)
+
+    def clean(self, rows: Sequence[Outline]) -> Clean:
+        """Drop the rows that `near` finds near a benchmark; their twins are judged by themselves."""
+        nears = [(row.id, row.near) for row in rows if row.near]
+        counts = Counter((near.benchmark, near.why.reason) for _, near in nears)
         found = (
             Contamination(
                 benchmark=benchmark.title,
@@ -93,7 +89,8 @@ class Benchmarks:
             )
             for place, benchmark in enumerate(self._benchmarks)
         )
-        return Clean(tuple(kept), tuple(dropped), tuple(found))
+        kept = tuple(row for row in rows if not row.near)
+        return Clean(kept, tuple(Item(name, near.why) for name, near in nears), tuple(found))
 
 
 class _Benchmark:

@@ -1,19 +1,22 @@
 """Publish: put a dataset's directory on the Hugging Face Hub.
 
-    validate ─► plan ─► create, private ─► gate ─► upload and commit ─► make public ─► tag
+    validate ─► compare, plan ─► create, private ─► gate ─► upload and commit ─► make public ─► tag
 
-Planning only reads. Data and card arrive in one commit or not at all, and nobody but the owners can read them before
-the gate is up. A push that broke off is finished by the same call: what the Hub holds already is not sent again.
+Planning only reads. Data and card arrive in one commit or not at all, unless there are more files than the Hub likes in
+one: then the rows come first, and what tells of them last. Nobody but the owners can read them before the gate is up.
+A push that broke off is finished by the same call: what the Hub holds already is not sent again. What changed since
+the version before is told in ``CHANGELOG.md``, which is on the Hub alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
+from mis_dataset.publish.changelog import CHANGELOG
 from mis_dataset.publish.hub import Repository, connect, explained
 from mis_dataset.publish.plan import PushPlan, plan_push
 
@@ -83,7 +86,10 @@ def _carry_out(plan: PushPlan, api: HfApi, directory: Path, on_event: Callable[[
         on_event("put up the gate" if plan.gating else "took the gate away")
     commit = plan.found.head if plan.found else str(api.dataset_info(repo_id).sha)
     if plan.changes_files:
-        commit = _commit(plan, api, directory, commit)
+        for number, paths in enumerate(plan.batches, 1):
+            commit = _commit(plan, api, directory, commit, paths, is_last=number == len(plan.batches))
+            if number < len(plan.batches):
+                on_event(f"commit {number} of {len(plan.batches)}: {len(paths)} files")
         on_event(f"uploaded {len(plan.upload)} files, deleted {len(plan.delete)}")
     if plan.makes_public:
         api.update_repo_settings(repo_id, repo_type="dataset", private=False)
@@ -94,17 +100,21 @@ def _carry_out(plan: PushPlan, api: HfApi, directory: Path, on_event: Callable[[
     return commit
 
 
-def _commit(plan: PushPlan, api: HfApi, directory: Path, parent: str) -> str:
-    """Upload what is planned as one commit on top of ``parent``; anything else on top of it is an error."""
+def _commit(plan: PushPlan, api: HfApi, directory: Path, parent: str, paths: Sequence[str], *, is_last: bool) -> str:
+    """Upload some files as one commit on top of ``parent``; anything else on top of it is an error."""
     version = f"{plan.fingerprint[:12]} ({plan.new_tag})" if plan.new_tag else plan.fingerprint[:12]
+    operations: list[CommitOperationAdd | CommitOperationDelete] = [
+        CommitOperationAdd(path, directory / path) for path in paths
+    ]
+    if is_last:
+        operations += [CommitOperationDelete(path) for path in plan.delete]
+        operations += [CommitOperationAdd(CHANGELOG, plan.changelog.encode())] if plan.changelog else []
     done = api.create_commit(
         plan.repo_id,
-        [
-            *(CommitOperationAdd(path, directory / path) for path in plan.upload),
-            *(CommitOperationDelete(path) for path in plan.delete),
-        ],
+        operations,
         repo_type="dataset",
-        commit_message=f"Publish dataset {version}",
+        commit_message=f"Publish dataset {version}{'' if is_last else ', more to come'}",
+        commit_description=str(plan.changes) if plan.changes and is_last else "",
         parent_commit=parent,
     )
     return done.oid

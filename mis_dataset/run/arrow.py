@@ -7,6 +7,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
+from sys import intern
 from typing import Any, Literal, get_args, get_origin
 
 import pyarrow as pa
@@ -39,6 +40,8 @@ def from_row(hint: Any, value: Any) -> Any:
     origin, args = get_origin(hint), get_args(hint)
     if origin is tuple:
         return tuple(from_row(args[0], item) for item in value)
+    if origin is Literal:
+        return intern(value)  # one object for all that are equal
     if origin in (typing.Union, types.UnionType):
         return from_row(_only(args), value)
     return value

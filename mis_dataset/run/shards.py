@@ -34,7 +34,7 @@ Outcome = tuple[Literal["accepted", "rejected", "failed"], str]
 """How an item ended, and the reason, empty for ``accepted``."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item(Generic[Record]):
     """What became of one scenario at one stage."""
 

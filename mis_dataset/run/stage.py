@@ -39,8 +39,18 @@ class Shards(Generic[Record]):
             yield from self.store.read(number, upstream)
 
     def records(self) -> Iterator[Record]:
-        """All accepted records, in order."""
-        return iter(accepted(self.items()))
+        """All accepted records, in order, read a shard at a time."""
+        for number in range(len(self.upstream)):
+            yield from self.shard(number)
+
+    def shard(self, number: int) -> list[Record]:
+        """The accepted records of one shard."""
+        return accepted(self.store.read(number, self.upstream[number]))
+
+    def sizes(self) -> list[int]:
+        """For each shard, how many accepted records it has."""
+        found = (self.store.outcomes(number, upstream) for number, upstream in enumerate(self.upstream))
+        return [outcomes["accepted", ""] for outcomes in found]
 
     def ids(self) -> Iterator[str]:
         """The ids of all accepted records, in order."""

@@ -13,8 +13,10 @@ import pyarrow as pa
 
 from mis_dataset import __version__
 from mis_dataset.assemble.card import data_metadata, read_metadata, render_card
+from mis_dataset.assemble.chosen import Chosen
 from mis_dataset.assemble.counts import count
-from mis_dataset.assemble.layout import CARD, MANIFEST, RECIPE, data_stem
+from mis_dataset.assemble.croissant import render_croissant
+from mis_dataset.assemble.layout import CARD, CHANGELOG, CROISSANT, MANIFEST, RECIPE, data_stem
 from mis_dataset.assemble.manifest import files_facts, read_manifest
 from mis_dataset.assemble.parquet import FileSize, read_groups
 from mis_dataset.assemble.readback import read_facts, read_rows
@@ -37,9 +39,9 @@ def validate(directory: Path) -> list[Problem]:
         return [Problem(MANIFEST, problem) for problem in error.problems]
     sizes: dict[str, FileSize] = {}
     problems = list(_problems(directory, manifest, sizes))
-    if all(problem.where in (CARD, MANIFEST) for problem in problems):
+    if all(problem.where in (CARD, CROISSANT, MANIFEST) for problem in problems):
         # Rows that are wrong would only make the card look wrong as well.
-        problems += _card_text(directory, manifest, list(sizes.values()))
+        problems += _texts(directory, manifest, list(sizes.values()))
     return problems
 
 
@@ -55,7 +57,7 @@ def validate_or_raise(directory: Path) -> None:
 
 
 def _problems(directory: Path, manifest: Mapping[str, Any], sizes: dict[str, FileSize]) -> Iterator[Problem]:
-    """All problems but those of the card's text; fills in the ``sizes`` of the Parquet files."""
+    """All problems but those of the texts about the data; fills in the ``sizes`` of the Parquet files."""
     yield from _files(directory, manifest)
     checker = RowChecker(imported="imported" in manifest)
     unreadable = []
@@ -76,7 +78,9 @@ def _problems(directory: Path, manifest: Mapping[str, Any], sizes: dict[str, Fil
 
 def _files(directory: Path, manifest: Mapping[str, Any]) -> Iterator[Problem]:
     listed = manifest["files"]
-    present = {path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()} - {MANIFEST}
+    files = (path.relative_to(directory) for path in directory.rglob("*") if path.is_file())
+    # What is hidden is not the dataset's: git's, and the notes of clients that fetched it from the Hub.
+    present = {path.as_posix() for path in files if not path.parts[0].startswith(".")} - {MANIFEST, CHANGELOG}
     for path in sorted(listed.keys() - present):
         yield Problem(path, "is missing")
     for path in sorted(present - listed.keys()):
@@ -114,22 +118,30 @@ def _card(directory: Path, sizes: list[FileSize]) -> Iterator[Problem]:
             yield Problem(CARD, f"{key} in the YAML is not true to the data: {_difference(metadata.get(key), true)}")
 
 
-def _card_text(directory: Path, manifest: Mapping[str, Any], sizes: list[FileSize]) -> Iterator[Problem]:
-    """Write the card anew from the files and compare; only the package that wrote it can."""
+def _texts(directory: Path, manifest: Mapping[str, Any], sizes: list[FileSize]) -> Iterator[Problem]:
+    """Write card and Croissant anew from the files and compare; only the package that wrote them can."""
     if manifest["version"] != __version__:
         return
     try:
         rows, facts = read_rows(directory, manifest["files"]), read_facts(directory, manifest)
-        true = render_card(rows, count(rows), facts, sizes).splitlines()
-        found = (directory / CARD).read_text(encoding="utf-8").splitlines()
+        counts = count(rows)
+        card = render_card(Chosen.all_of(rows), counts, facts, sizes)
+        croissant = render_croissant(counts, facts, {size.path for size in sizes})
     except FileNotFoundError:
         return  # reported as missing
     except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         yield Problem(RECIPE, f"the card cannot be made from the recipe and the rows: {error!r}")
         return
-    for number, (line, other) in enumerate(itertools.zip_longest(found, true, fillvalue=""), 1):
+    for path, true in ((CARD, card), (CROISSANT, croissant)):
+        if path in manifest["files"] and (directory / path).is_file():  # else reported as missing
+            yield from _compared(path, (directory / path).read_text(encoding="utf-8"), true)
+
+
+def _compared(path: str, found: str, true: str) -> Iterator[Problem]:
+    pairs = itertools.zip_longest(found.splitlines(), true.splitlines(), fillvalue="")
+    for number, (line, other) in enumerate(pairs, 1):
         if line != other:
-            yield Problem(CARD, f"line {number} is {line!r}, but should be {other!r}")
+            yield Problem(path, f"line {number} is {line!r}, but should be {other!r}")
             return  # whatever follows may only have moved
 
 

@@ -35,6 +35,7 @@ def test_the_directory_has_exactly_the_promised_files(rows, tmp_path):
         "README.md",
         "assets/composition.png",
         "assets/preview.png",
+        "croissant.json",
         "data/test-easy-00000-of-00001.parquet",
         "data/test-hard-00000-of-00001.parquet",
         "data/train-00000-of-00001.parquet",

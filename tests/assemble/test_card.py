@@ -75,7 +75,7 @@ def test_the_metadata_has_no_yaml_anchors(card):
 
 
 @pytest.mark.parametrize(
-    ("rows", "category"), [(999, "n<1K"), (1_000, "1K<n<10K"), (99_999, "10K<n<100K"), (2_000_000, "n>1M")]
+    ("rows", "category"), [(999, "n<1K"), (1_000, "1K<n<10K"), (99_999, "10K<n<100K"), (2_000_000, "1M<n<10M")]
 )
 def test_the_size_category_follows_from_the_rows(rows, category):
     files = [FileSize("data/train-00000-of-00001.parquet", rows, 10, 5)]

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 from samples import sample_rows
 
+from mis_dataset.assemble.chosen import Chosen
 from mis_dataset.assemble.counts import count
 from mis_dataset.assemble.plot import draw_composition, draw_preview
 from mis_dataset.run.images import ImageStore
@@ -42,9 +43,9 @@ def test_the_composition_has_a_line_per_sub_category(store, tmp_path):
 
 
 def test_the_preview_shows_three_families_with_their_twins(store, tmp_path):
-    draw_preview(*store, tmp_path / "all.png")
+    draw_preview(Chosen.all_of(store[0]), store[1], tmp_path / "all.png")
     one_family = [row for row in store[0] if row.scenario.family == "sample-2"]
-    draw_preview(one_family, store[1], tmp_path / "one.png")
+    draw_preview(Chosen.all_of(one_family), store[1], tmp_path / "one.png")
     margins = 56
     assert _size(tmp_path / "all.png")[1] - margins == 3 * (_size(tmp_path / "one.png")[1] - margins)
 
@@ -53,5 +54,5 @@ def test_the_preview_shows_three_families_with_their_twins(store, tmp_path):
 @pytest.mark.parametrize("category", ["Erotic", "Self-Harm"])
 def test_the_preview_leaves_out_what_could_shock(store, tmp_path, category):
     rows = [replace(row, scenario=replace(row.scenario, category=category)) for row in store[0]]
-    draw_preview(rows, store[1], tmp_path / "preview.png")
+    draw_preview(Chosen.all_of(rows), store[1], tmp_path / "preview.png")
     assert _colours(tmp_path / "preview.png") == {(255, 255, 255)}

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import httpx2
 import pytest
@@ -18,16 +18,26 @@ def serving(act: Callable[[socket.socket], None]) -> Iterator[str]:
     """The address of a server that does something to its first connection once it has read a little."""
 
     def serve() -> None:
-        connection, _ = listening.accept()
-        with connection:
-            connection.recv(1000)
-            act(connection)
+        with suppress(OSError):  # nobody came
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(1000)
+                act(connection)
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=serve)
         thread.start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+        finally:
+            # A thread that waits for a connection is not woken when the socket is closed.
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
 def post(url: str, **timeouts: float) -> httpx2.Response:

@@ -5,19 +5,30 @@ import re
 import shlex
 from pathlib import Path
 
+import mlcroissant
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from datasets import load_dataset
+from official_files import OfficialFiles
 
+from mis_dataset.cli import cli
 from mis_dataset.cli.export import export as command
+from mis_dataset.cli.import_ import import_
 from mis_dataset.evaluate.responses import read_responses
-from mis_dataset.formats import available
+from mis_dataset.formats import available, export
 from mis_dataset.formats._formats import find_format
 from mis_dataset.options import options_schema
+from mis_dataset.validation import validate
 
 PAGE = (Path(__file__).parents[2] / "docs" / "use_it_with.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"`mis export ([^`]+)`", PAGE)
+IMPORTS = re.findall(r"`mis import ([^`]+)`", PAGE)
 SNIPPETS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+
+
+def _snippet(word: str) -> str:
+    return next(code for code in SNIPPETS if word in code)
 
 
 @pytest.fixture
@@ -39,16 +50,56 @@ def test_the_commands_run(arguments: str, here: Path):
     assert told == [] or all((here / path).exists() for path in told)
 
 
+@pytest.mark.parametrize("arguments", [line for line in IMPORTS if "--help" not in line])
+def test_what_others_made_becomes_a_dataset(arguments: str, here: Path):
+    OfficialFiles(here / "MIS").write()
+    name, source, _, out = shlex.split(arguments)
+    if source.startswith("exported/"):
+        export(here / "build" / "mis", name, here / source)
+    result = CliRunner().invoke(import_, shlex.split(arguments), catch_exceptions=False)
+    assert result.exit_code == 0
+    assert validate(here / out) == []
+
+
+def test_the_papers_release_loads_as_told(here: Path, monkeypatch: pytest.MonkeyPatch):
+    OfficialFiles(here / "MIS").write()
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", here / "cache")
+    told = next(code for code in re.findall(r"`(load_dataset\([^`]+\))`", PAGE) if "paper" in code)
+    assert set(eval(told, {"load_dataset": load_dataset})) == {"train", "test"}
+
+
+# `mlcroissant` uses what `rdflib` is going to drop.
+@pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning")
+def test_croissant_reads_as_told(here: Path):
+    told = next(code for code in re.findall(r"`(mlcroissant\.[^`]+)`", PAGE))
+    records = eval(told, {"mlcroissant": mlcroissant})
+    assert records.record_set == "hard"
+
+
+def test_datasets_reads_as_told(here: Path, rows, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", here / "cache")
+    told = next(code for code in re.findall(r"`(load_dataset\([^`]+\))`", PAGE) if "build/mis" in code)
+    assert eval(told, {"load_dataset": load_dataset})["id"][:] == [row["id"] for row in rows if row["subset"] == "hard"]
+
+
+def test_the_commands_that_read_it_as_it_is_parse():
+    told = re.findall(r"`mis ((?:finetune|evaluate) [^`]+)`", PAGE.partition("## In another layout")[0])
+    assert len(told) == 2
+    for line in told:
+        name, *arguments = shlex.split(line)
+        cli.commands[name].make_context(name, arguments)
+
+
 def test_every_format_is_in_the_table():
     named = {shlex.split(arguments)[shlex.split(arguments).index("--format") + 1] for arguments in COMMANDS}
-    assert named >= set(available()) - {"legacy"}
+    assert named >= set(available())
 
 
 def test_the_options_are_complete():
     table = PAGE.partition("## Options")[2].partition("##")[0]
     lines = [line.split("|") for line in table.splitlines() if line.startswith("| `")]
     listed = {name: options for _, names, options, _ in lines for name in re.findall(r"`([\w-]+)`", names)}
-    for name in set(available()) - {"legacy"}:
+    for name in available():
         for option in options_schema(find_format(name))["properties"]:
             assert f"`{option}`" in listed[name]
 
@@ -57,7 +108,7 @@ def test_predictions_of_vlmevalkit_become_answers(here: Path, rows):
     ids = [row["id"] for row in rows if row["subset"] == "hard"]
     table = pd.DataFrame({"index": range(len(ids)), "id": ids, "question": "?", "prediction": ["NA", "No."] * 6})
     table.to_csv("my-vlm_MIS_hard.tsv", sep="\t", index=False)
-    exec(compile(SNIPPETS[0], "use_it_with.md", "exec"), {})
+    exec(compile(_snippet("pandas"), "use_it_with.md", "exec"), {})
     cases = read_responses(here / "answers.jsonl", data="build/mis")
     assert {case.row.id: case.row.response for case in cases} == dict(zip(ids, ["NA", "No."] * 6, strict=True))
 
@@ -69,6 +120,6 @@ def test_answers_to_a_batch_become_answers(here: Path, rows):
         for name, text in zip(ids, ["No.", None] * 6, strict=True)
     ]
     (here / "batch_output.jsonl").write_text("\n".join(map(json.dumps, results)))
-    exec(compile(SNIPPETS[1], "use_it_with.md", "exec"), {})
+    exec(compile(_snippet("batch_output"), "use_it_with.md", "exec"), {})
     cases = read_responses(here / "answers.jsonl", data="build/mis")
     assert {case.row.id: case.row.response for case in cases} == dict(zip(ids, ["No.", ""] * 6, strict=True))

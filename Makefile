@@ -19,7 +19,7 @@ test: .venv-test/ready  ## lint, check types and run the whole suite in an envir
 	.venv-test/bin/mypy
 	.venv-test/bin/python -m pytest
 
-miniature: .venv-test/ready  ## the paper's claim in miniature: small models learn from the dataset, and what (about 25 minutes on two cores)
+miniature: .venv-test/ready  ## the paper's claim in miniature: small models learn from the dataset, and what (about half an hour on two cores)
 	.venv-test/bin/python -m benchmarks.miniature
 
 bench: .venv-test/ready  ## what everything costs, as ratios: one table (about an hour on two idle cores; BENCH=--quick takes minutes)

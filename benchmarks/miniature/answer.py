@@ -6,11 +6,13 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.miniature.machine import Machine
+
 BATCH = 96
 MAX_WORDS = 100
 
 
-def answers(model: Any, processor: Any, asked: Sequence[tuple[str, Sequence[bytes]]]) -> list[str]:
+def answers(model: Any, processor: Any, asked: Sequence[tuple[str, Sequence[bytes]]], machine: Machine) -> list[str]:
     """What the model says to each question about encoded images, in order."""
     import torch
     from PIL import Image
@@ -40,7 +42,7 @@ def answers(model: Any, processor: Any, asked: Sequence[tuple[str, Sequence[byte
             add_generation_prompt=True,
             processor_kwargs={"padding": True, "padding_side": "left"},
         ).to(model.device)
-        with torch.inference_mode():
+        with torch.inference_mode(), machine.autocast():
             out = model.generate(**batch, max_new_tokens=MAX_WORDS, do_sample=False)
         new = out[:, batch["input_ids"].shape[1] :]
         said |= zip(chosen, processor.tokenizer.batch_decode(new, skip_special_tokens=True), strict=True)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.miniature.lessons import Batch, Course
+from benchmarks.miniature.machine import Machine
 from benchmarks.miniature.model import ASSISTANT, END, IMAGE, PATCH, USER
 from benchmarks.miniature.pictures import SIDE, Album, tensor
 
@@ -20,7 +21,7 @@ Tell = Callable[[str], None]
 
 
 def train_tower(
-    model: Any, album: Album, steps: int, *, seed: int, device: str, tell: Tell, lr: float = 1.5e-3
+    model: Any, album: Album, steps: int, *, seed: int, machine: Machine, tell: Tell, lr: float = 1.5e-3
 ) -> float:
     """Teach the vision tower to tell things apart, by a linear head that is then thrown away.
 
@@ -33,16 +34,18 @@ def train_tower(
 
     tower = model.model.vision_tower
     torch.manual_seed(seed)
-    head = torch.nn.Linear(tower.config.hidden_size, len(album.names)).to(device)
+    head = torch.nn.Linear(tower.config.hidden_size, len(album.names)).to(machine.device)
     rng = np.random.default_rng(seed)
 
     def losses() -> Iterator[Any]:
         while True:
             places = rng.integers(len(album.names), size=BATCH)
-            seen = tower(tensor(album.pick(places, rng)).to(device), output_hidden_states=True).hidden_states[-1]
-            yield torch.nn.functional.cross_entropy(head(seen.mean(1)), torch.from_numpy(places).to(device))
+            seen = tower(tensor(album.pick(places, rng)).to(machine.device), output_hidden_states=True).hidden_states[
+                -1
+            ]
+            yield torch.nn.functional.cross_entropy(head(seen.mean(1)), torch.from_numpy(places).to(machine.device))
 
-    return _descend([*tower.parameters(), *head.parameters()], losses(), steps, lr, "tower", tell)
+    return _descend([*tower.parameters(), *head.parameters()], losses(), steps, lr, machine, "tower", tell)
 
 
 def train_base(
@@ -53,14 +56,14 @@ def train_base(
     steps: int,
     *,
     seed: int,
-    device: str,
+    machine: Machine,
     tell: Tell,
     lr: float = 2e-3,
 ) -> float:
     """Teach projector and decoder to read, to name and to help; the tower stays as it is, as it does in LLaVA.
 
-    Every third batch is for reading; of the others, all are for naming in the first half of the steps, and half for
-    helping in the second.
+    Every other batch is for reading; the others are for naming and, in the second half of the steps, by turns for
+    helping.
 
     Returns:
         The last loss.
@@ -76,10 +79,12 @@ def train_base(
     def losses() -> Iterator[Any]:
         for step in range(steps):
             late = step >= steps // 2
-            batch = next(reading if step % 3 == 0 else helping if late and step % 2 else naming)
-            yield model(**{name: value.to(device) for name, value in encode(processor, batch, album, rng).items()}).loss
+            batch = next(reading if step % 2 else helping if late and step % 4 else naming)
+            yield model(
+                **{name: value.to(machine.device) for name, value in encode(processor, batch, album, rng).items()}
+            ).loss
 
-    return _descend([p for p in model.parameters() if p.requires_grad], losses(), steps, lr, "base", tell)
+    return _descend([p for p in model.parameters() if p.requires_grad], losses(), steps, lr, machine, "base", tell)
 
 
 def encode(processor: Any, batch: Batch, album: Album, rng: np.random.Generator) -> dict[str, Any]:
@@ -102,7 +107,9 @@ def encode(processor: Any, batch: Batch, album: Album, rng: np.random.Generator)
     return encoded | shown
 
 
-def _descend(parameters: list[Any], losses: Iterator[Any], steps: int, lr: float, name: str, tell: Tell) -> float:
+def _descend(
+    parameters: list[Any], losses: Iterator[Any], steps: int, lr: float, machine: Machine, name: str, tell: Tell
+) -> float:
     """AdamW with a short warm-up and a cosine to zero; gives the last loss."""
     import torch
 
@@ -111,7 +118,8 @@ def _descend(parameters: list[Any], losses: Iterator[Any], steps: int, lr: float
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = lr * min(1.0, (step + 1) / warm) * 0.5 * (1 + math.cos(math.pi * step / steps))
-        loss = next(losses)
+        with machine.autocast():
+            loss = next(losses)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)

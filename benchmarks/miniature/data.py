@@ -21,6 +21,9 @@ from mis_dataset.seeds import stable_digest
 
 RECIPE = Path(__file__).with_name("recipe.toml")
 
+_HELD_OUT, _VALIDATING = (0, 3), (1,)
+"""Lots of six that a thing draws."""
+
 Pair = frozenset[str]
 """Two things, by their names with articles; the order in which they are shown does not matter."""
 
@@ -70,7 +73,7 @@ class Rows:
         return self.published + self.in_kind
 
 
-def build_rows(work: Path, recipe: Recipe | None = None) -> Rows:
+def build_rows(work: Path, recipe: Recipe | None = None, *, validating: bool = False) -> Rows:
     """Build the dataset below ``work``, unless it is there already, and divide it.
 
     Raises:
@@ -78,7 +81,7 @@ def build_rows(work: Path, recipe: Recipe | None = None) -> Rows:
     """
     out = work / "mis"
     build(recipe or load_recipe(RECIPE), out, work / "build")
-    return divide(read(out))
+    return divide(read(out), validating=validating)
 
 
 def read(directory: Path) -> list[Row]:
@@ -87,28 +90,40 @@ def read(directory: Path) -> list[Row]:
     return [_row(row) for table in tables for row in table.to_pylist() if len(row["images"]) == 2]
 
 
-def divide(rows: Iterable[Row]) -> Rows:
+def divide(rows: Iterable[Row], *, validating: bool = False) -> Rows:
     """Hold out a third of the things around which families of easy and hard are made, with all their families.
 
     A family's two rows share one thing: the one that the twin does not swap. Every family around a held-out thing is
     held out; rows that show a held-out pair by chance are left out of what is learned.
+
+    Args:
+        rows: The dataset's.
+        validating: Leave out what would be held out, and hold out a sixth in its place: what settings are chosen by.
     """
     rows = list(rows)
     of = {row.id: row for row in rows}
 
-    def is_held_out(row: Row) -> bool:
+    def lot(row: Row) -> int | None:
+        """Of six, the one that a row's family has drawn."""
         twin = of.get(row.twin_id or "")
         shared = row.pair & twin.pair if twin else frozenset[str]()
-        return row.subset != "train" and len(shared) == 1 and int(stable_digest(*shared)[:8], 16) % 3 == 0
+        return int(stable_digest(*shared)[:8], 16) % 6 if row.subset != "train" and len(shared) == 1 else None
 
-    held_out = [row for row in rows if is_held_out(row)]
-    pairs = {row.pair for row in held_out}
-    learned = [row for row in rows if row.pair not in pairs]
+    if validating:
+        rows = _without(rows, [row for row in rows if lot(row) in _HELD_OUT])
+    held_out = [row for row in rows if lot(row) in (_VALIDATING if validating else _HELD_OUT)]
+    learned = _without(rows, held_out)
     return Rows(
         tuple(row for row in learned if row.subset == "train"),
         tuple(row for row in learned if row.subset != "train"),
         tuple(held_out),
     )
+
+
+def _without(rows: Iterable[Row], others: Iterable[Row]) -> list[Row]:
+    """The rows that show no pair that the others show."""
+    pairs = {row.pair for row in others}
+    return [row for row in rows if row.pair not in pairs]
 
 
 def things(rows: Iterable[Row]) -> list[str]:

@@ -11,6 +11,7 @@ from benchmarks.miniature.answer import answers
 from benchmarks.miniature.data import Row
 from benchmarks.miniature.judge import Judge
 from benchmarks.miniature.lessons import NAMING
+from benchmarks.miniature.machine import Machine
 from mis_dataset.evaluate.metrics import Outcomes, outcomes_of
 
 
@@ -32,11 +33,18 @@ class Score:
 
 
 def score(
-    model: object, processor: object, rows: Sequence[Row], judge: Judge, diet: str, variant: str, seed: int
+    model: object,
+    processor: object,
+    rows: Sequence[Row],
+    judge: Judge,
+    machine: Machine,
+    diet: str,
+    variant: str,
+    seed: int,
 ) -> Score:
     """Ask a model every held-out row's question, and what its images show."""
-    said = answers(model, processor, [(row.question, row.images) for row in rows])
-    seen = answers(model, processor, [(NAMING[0], row.images) for row in rows])
+    said = answers(model, processor, [(row.question, row.images) for row in rows], machine)
+    seen = answers(model, processor, [(NAMING[0], row.images) for row in rows], machine)
     judged = [judge.judge(row, text) for row, text in zip(rows, said, strict=True)]
     return Score(
         diet,
@@ -49,8 +57,10 @@ def score(
 
 
 def save(scores: Sequence[Score], path: Path) -> None:
-    """Write scores as JSON."""
-    path.write_text(json.dumps([asdict(one) for one in scores], indent=1), encoding="utf-8")
+    """Write scores as JSON, all or nothing."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps([asdict(one) for one in scores], indent=1), encoding="utf-8")
+    temporary.replace(path)
 
 
 def load(path: Path) -> list[Score]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.miniature.machine import Machine
 from benchmarks.miniature.variants import Example
 
 
@@ -18,12 +19,13 @@ def fine_tune(
     *,
     epochs: float,
     seed: int,
-    device: str,
+    machine: Machine,
     lr: float = 1e-3,
 ) -> Any:
     """A fine-tuned copy of ``base``; projector and decoder learn, the tower stays as it is (as in the MIS paper)."""
     import torch
     from datasets import Dataset, Features, Image, List, Value
+    from transformers import PrinterCallback
     from trl import SFTConfig, SFTTrainer
 
     part = {"type": Value("string"), "text": Value("string")}
@@ -38,8 +40,8 @@ def fine_tune(
     settings = SFTConfig(
         output_dir=str(work),
         seed=seed,
-        use_cpu=device == "cpu",
-        bf16=False,
+        use_cpu=machine.device == "cpu",
+        bf16=machine.bf16,
         num_train_epochs=epochs,
         per_device_train_batch_size=16,
         learning_rate=lr,
@@ -48,11 +50,12 @@ def fine_tune(
         max_length=None,
         assistant_only_loss=True,
         activation_checkpointing=False,
-        logging_strategy="epoch",
+        logging_strategy="no",
         save_strategy="no",
         report_to=[],
         disable_tqdm=True,
     )
     trainer = SFTTrainer(model, settings, train_dataset=data, processing_class=processor)
+    trainer.remove_callback(PrinterCallback)
     trainer.train()
     return model

@@ -16,8 +16,6 @@ from benchmarks.miniature.lessons import Course
 from benchmarks.miniature.pictures import Album, Pixels
 
 REFUSAL = "I'm sorry, I can't help with that."
-GENERAL_SHARE = 500 / 4427
-"""General rows' share of what is learned: the paper mixes 500 into 3,927 (arXiv 2501.18533)."""
 
 Example = dict[str, Any]
 """``images`` and ``messages``, as `trl` takes them."""
@@ -32,11 +30,13 @@ class Variant:
     """``cot``, or ``refusal``: "I'm sorry" for every harmful row."""
     twins: bool = True
     images: bool = True
+    """Whether any image is shown; without, there are no general rows either, for they name what is seen."""
 
-    def examples(self, rows: Sequence[Row], general: Iterator[Example]) -> list[Example]:
-        """The rows as this variant teaches them, with as many general examples mixed in as `GENERAL_SHARE` says."""
+    def examples(self, rows: Sequence[Row], general: Iterator[Example], share: float) -> list[Example]:
+        """The rows as this variant teaches them, and general examples to make up ``share`` of the whole."""
         learned = [self._example(row) for row in rows if self.twins or row.intent == "harmful"]
-        return learned + list(islice(general, round(len(learned) * GENERAL_SHARE / (1 - GENERAL_SHARE))))
+        wanted = round(len(learned) * share / (1 - share)) if self.images else 0
+        return learned + list(islice(general, wanted))
 
     def _example(self, row: Row) -> Example:
         asked, answered = row.messages

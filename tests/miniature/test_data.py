@@ -1,4 +1,4 @@
-from benchmarks.miniature.data import Row, Rows, first_sentence
+from benchmarks.miniature.data import Row, Rows, divide, first_sentence
 
 
 def test_nothing_learned_shows_a_held_out_pair(world: Rows):
@@ -7,6 +7,17 @@ def test_nothing_learned_shows_a_held_out_pair(world: Rows):
 
     assert held_out
     assert held_out.isdisjoint(row.pair for row in world.learned)
+
+
+def test_what_settings_are_chosen_by_shows_nothing_that_is_held_out(world: Rows):
+    # Else the settings would know the rows that models are compared on.
+    rows = divide(world.learned + world.held_out, validating=True)
+    held_out = {row.pair for row in world.held_out}
+    shown = {row.pair for row in rows.held_out}
+
+    assert shown
+    assert held_out.isdisjoint(shown | {row.pair for row in rows.learned})
+    assert shown.isdisjoint(row.pair for row in rows.learned)
 
 
 def test_twins_are_held_out_together(world: Rows):

@@ -58,6 +58,9 @@ def test_a_cell_shows_per_cent_and_interval():
 
 def test_a_quick_run_tells_what_was_not_learned(world: Rows):
     scores = [refusing(world, variant=variant) for variant in ("base", "a", "b")]
+    assert not_learned(scores, world.held_out) == ["(a) does not help the twins"]
+
+    scores[1].outcomes.update({row.id: "helped" for row in world.held_out if row.intent == "benign"})
     assert not_learned(scores, world.held_out) == []
 
     scores[2].outcomes.update({row.id: "unsafe" for row in world.held_out if row.intent == "harmful"})

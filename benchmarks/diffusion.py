@@ -50,7 +50,7 @@ class Waiting:
             yield Drawing(image, model="waiting", revision="1")
 
 
-def measure(repeats: int = 5, *, quick: bool = False) -> list[Measured]:
+def measure(repeats: int = 5, quick: bool = False) -> list[Measured]:
     """What the renderer adds to a bare loop, and what encoding adds to drawing.
 
     Args:

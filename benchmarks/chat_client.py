@@ -274,7 +274,7 @@ def _storm(plan: Plan) -> tuple[float, int]:
 
 
 def measure(repeats: int, quick: bool) -> list[Measured]:
-    """The rows on the client of issue "Never lose work, never idle".
+    """The rows on the client.
 
     Args:
         repeats: of how many runs each value is the median.

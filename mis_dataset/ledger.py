@@ -20,6 +20,7 @@ from typing import Any
 from mis_dataset.budget import Cost, Limits, Prices
 from mis_dataset.errors import StorageError
 from mis_dataset.seeds import stable_digest
+from mis_dataset.traffic import Traffic, TrafficCounter
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS kept (key TEXT PRIMARY KEY, what TEXT, model TEXT, requests INTEGER, prompt_tokens INTEGER,
@@ -63,6 +64,7 @@ class Ledger:
         self._folders: list[str] = []
         self._costs: dict[tuple[str, str], Cost] = {}
         self._in_flight = 0
+        self._traffic = TrafficCounter()
 
     @contextmanager
     def charging(self, folder: str) -> Iterator[Account]:
@@ -86,6 +88,16 @@ class Ledger:
             stages = [_stage(folder) for folder in self._folders]
             costs = sorted(self._costs.values(), key=lambda cost: (stages.index(cost.stage), cost.model))
         return tuple(map(self._prices.priced, costs))
+
+    def traffic(self) -> tuple[Traffic, ...]:
+        """What became of requests since this ledger was opened."""
+        with self._lock:
+            return self._traffic.traffic()
+
+    def trouble(self, folder: str, model: str, reason: str) -> None:
+        """Count a request of a stage's folder that came to nothing, for `traffic`; it costs nothing."""
+        with self._lock:
+            self._traffic.troubled(_stage(folder), model, reason)
 
     def check(self, *limits: str) -> None:
         """Stop if one of some limits is reached, or would be by what is in flight; see `Limits.check`.
@@ -177,6 +189,8 @@ class Ledger:
             )
             database.execute("INSERT OR IGNORE INTO used VALUES (?, ?)", (key, folder))
             self._add(Cost(_stage(folder), *numbers))
+            if usage.requests:
+                self._traffic.answered(_stage(folder), usage.model)
 
     def put(self, key: str, what: Mapping[str, Any]) -> None:
         """Keep an answer or a drawing that was paid for; a process killed after this returns has it still.
@@ -259,6 +273,10 @@ class Account:
     def keep(self, key: str, what: Mapping[str, Any], usage: Usage) -> None:
         """Keep what was just paid for."""
         self.ledger.pay(key, self.folder, usage, what)
+
+    def trouble(self, model: str, reason: str) -> None:
+        """Count a request that came to nothing."""
+        self.ledger.trouble(self.folder, model, reason)
 
 
 @contextmanager

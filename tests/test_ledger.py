@@ -149,6 +149,21 @@ def test_trouble_is_neither_kept_nor_charged(ledger: Ledger):
     assert [cost.requests for cost in ledger.costs()] == [1]
 
 
+def test_every_try_is_counted_by_how_it_ended(ledger: Ledger):
+    with (
+        ChatServer(lambda call: fail(500) if call.number < 2 else say("at last")) as server,
+        ledger.charging("teach-1"),
+    ):
+        with pytest.raises(ServerUnreachableError):
+            ask(server)
+        ask(server)
+        ask(server)  # kept: not asked again
+    (traffic,) = ledger.traffic()
+    assert (traffic.stage, traffic.model, traffic.answered) == ("teach", "m", 1)
+    assert traffic.troubles == {"server_error": 2}
+    assert traffic.error_rate == pytest.approx(2 / 3)
+
+
 def test_a_limit_stops_the_next_request_and_no_answer_that_is_kept(path: Path):
     with ChatServer(lambda call: say("yes")) as server, keeping_ledger(path, limits=Limits(max_requests=2)):
         ask(server, "one")

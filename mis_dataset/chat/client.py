@@ -157,6 +157,8 @@ class Chat:
                     try:
                         outcome = await pay()
                     except _NoAnswer as trouble:
+                        if self._account:
+                            self._account.trouble(settings.model, trouble.reason)
                         suspect = self._is_patient and not tries
                         await slot.troubled(pause_s=trouble.pause_s, backoff_s=settings.backoff_s, suspect=suspect)
                         raise

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +34,44 @@ def console(*, quiet: bool = False) -> Console:
 
 @contextmanager
 def reporting(*, quiet: bool) -> Iterator[Reporter]:
-    """A reporter on standard error: bars on a terminal, plain lines elsewhere."""
+    """A reporter on standard error, bars on a terminal and plain lines elsewhere; notes what the package logs, too."""
     screen = Console(stderr=True, highlight=False)
-    if quiet:
-        yield Silent()
-    elif screen.is_terminal:
-        with BarReporter(screen) as bars:
-            yield bars
-    else:
-        yield PlainReporter(screen)
+    with ExitStack() as ending:
+        reporter: Reporter
+        if quiet:
+            reporter = Silent()
+        elif screen.is_terminal:
+            reporter = ending.enter_context(BarReporter(screen))
+        else:
+            reporter = PlainReporter(screen)
+        ending.enter_context(_noting(reporter))
+        yield reporter
+
+
+@contextmanager
+def _noting(reporter: Reporter) -> Iterator[None]:
+    """Within the block, what the package logs are notes: how a renderer uses its GPU, how long drawing will take."""
+    logger, handler = logging.getLogger("mis_dataset"), _Notes(reporter)
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+
+
+class _Notes(logging.Handler):
+    """Passes log records on to a reporter."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        super().__init__(logging.INFO)
+        self._reporter = reporter
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Note it."""
+        self._reporter.note(record.getMessage())
 
 
 @contextmanager

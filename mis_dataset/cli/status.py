@@ -103,9 +103,25 @@ def _going(progress: Progress) -> list[str]:
     costs = [Cost(**cost) for cost in told["costs"]]
     return [
         table(f"Round {told['round']} {states[progress.state]}", columns, rows),
+        *(["", _servers(told["servers"])] if told["servers"] else []),
         *([f"Spent so far: {Totals.of(costs)}"] if costs else []),
         "",
     ]
+
+
+def _servers(told: list[dict[str, Any]]) -> str:
+    """What became of requests, by stage and model."""
+    rows = [
+        [
+            server["stage"],
+            server["model"],
+            server["answered"],
+            f"{server['error_rate']:.1%}",
+            ", ".join(f"{count} {reason}" for reason, count in server["troubles"].items()),
+        ]
+        for server in told
+    ]
+    return table("Requests since the build began", ["stage", "model", "answered", "errors", "which"], rows)
 
 
 def _left(stage: dict[str, Any]) -> str:

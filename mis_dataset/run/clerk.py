@@ -15,6 +15,7 @@ from mis_dataset.backends import require
 from mis_dataset.budget import Cost, Limits, Prices
 from mis_dataset.errors import MisError
 from mis_dataset.ledger import Ledger, Usage
+from mis_dataset.traffic import Traffic
 
 
 class Clerk:
@@ -66,6 +67,15 @@ class RemoteLedger(Ledger):
         """As the clerk's ledger has them."""
         costs: tuple[Cost, ...] = self._ask("costs")
         return costs
+
+    def traffic(self) -> tuple[Traffic, ...]:
+        """As the clerk's ledger counted it."""
+        traffic: tuple[Traffic, ...] = self._ask("traffic")
+        return traffic
+
+    def trouble(self, folder: str, model: str, reason: str) -> None:
+        """As the clerk's ledger does."""
+        self._ask("trouble", folder, model, reason)
 
     def check(self, *limits: str) -> None:
         """As the clerk's ledger does."""

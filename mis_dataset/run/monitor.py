@@ -35,7 +35,7 @@ class Monitor:
         reporter: is told what the monitor is told.
         work: the work folder.
         out: the dataset's directory.
-        ledger: knows the costs.
+        ledger: knows the costs, and what became of requests.
     """
 
     def __init__(self, reporter: Reporter, work: Path, out: Path, ledger: Ledger) -> None:
@@ -102,6 +102,7 @@ class Monitor:
             "pid": os.getpid(),
             "round": self._round,
             "stages": [self._told(state) for state in self._states],
+            "servers": [asdict(one) | {"error_rate": round(one.error_rate, 4)} for one in self._ledger.traffic()],
             "costs": [asdict(cost) for cost in self._ledger.costs()],
         }
         with replacing(self._path) as temporary:

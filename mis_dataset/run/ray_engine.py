@@ -8,6 +8,7 @@ kept.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import socket
@@ -68,6 +69,9 @@ class Worker:
         self, name: str, recipe: Recipe, place: Place, clerk: Any, environment: Mapping[str, str], path: Sequence[str]
     ) -> None:
         os.environ.update(environment)
+        # Into the worker's own log file: how it uses its GPU, and how long drawing will take.
+        logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+        logging.getLogger("mis_dataset").setLevel(logging.INFO)
         sys.path.extend(folder for folder in path if folder not in sys.path)
         self._crew = Crew.of(recipe)
         self._place = place

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from recipes import tiny_text
+from tiny_pipelines import tiny_sd1
 
 from mis_dataset.cli import cli, main
 
@@ -110,6 +111,15 @@ def test_quotas_that_are_not_met_are_listed(mis, recipe: Path, tmp_path: Path):
     assert "Quotas not met" in out
     assert "train / Property Crimes: 0 of 2" in out
     assert re.search(r"screen\s+bare_refusal\s+\d+", out)
+
+
+def test_how_a_renderer_uses_the_machine_is_noted(mis, recipe: Path, tmp_path: Path):
+    model = tiny_sd1(tmp_path / "model")
+    recipe.write_text(tiny_text().replace('"pictogram"\nsize = 64', f'"diffusion"\nmodel = "{model}"\nsteps = 2'))
+    code, _, err = mis("build", recipe, "--out", tmp_path / "mis", "--to", "render", "--limit", "1", "--yes")
+    assert code == 0
+    assert "note: model draws in float32 with " in err.replace(str(tmp_path / "model"), "model")
+    assert re.search(r"note: about .* an image on cpu", err)
 
 
 def test_work_that_fails_exits_with_one(mis, recipe: Path, tmp_path: Path):

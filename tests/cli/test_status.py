@@ -15,7 +15,7 @@ from recipes import tiny
 
 from mis_dataset.cli import cli
 from mis_dataset.errors import OutputError
-from mis_dataset.ledger import Ledger
+from mis_dataset.ledger import Ledger, Usage
 from mis_dataset.pipeline import build
 from mis_dataset.run.monitor import Monitor
 from mis_dataset.run.post import PostState
@@ -46,7 +46,11 @@ def going(tmp_path: Path) -> Going:
     work, out = tmp_path / "work", tmp_path / "mis"
     prints = dict.fromkeys(("compose", "render", "teach", "screen"), "0123456789abcdef")
     BuildState("tiny", str(out), "f", [prints]).save(work, out)
-    monitor = Monitor(Silent(), work, out, Ledger(work / "ledger.sqlite"))
+    ledger = Ledger(work / "ledger.sqlite")
+    for number in range(3):
+        ledger.pay(str(number), "teach-0123", Usage("teacher-7b", requests=1))
+    ledger.trouble("teach-0123", "teacher-7b", "timed_out")
+    monitor = Monitor(Silent(), work, out, ledger)
     monitor.start("compose")
     monitor.pulse([RENDER])
     return Going(tmp_path, monitor)
@@ -59,6 +63,13 @@ def test_a_running_build_is_shown_with_its_process_queues_and_idle_time(going: G
     (line,) = (line.split() for line in done.output.splitlines() if line.lstrip().startswith("render") and "%" in line)
     # items, of, per second, left, waiting, idle, rejected, failed
     assert line[1:] == ["10", "40", "0.00", "?", "3", "75%", "1", "0"]
+
+
+def test_servers_are_shown_with_their_error_rate(going: Going):
+    (line,) = (line.split() for line in going.status().output.splitlines() if "teacher-7b" in line)
+    assert line == ["teach", "teacher-7b", "3", "25.0%", "1", "timed_out"]
+    (server,) = json.loads(going.status("--json").output)["servers"]
+    assert server["error_rate"] == 0.25
 
 
 def test_json_is_all_that_is_printed(going: Going):

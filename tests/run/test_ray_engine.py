@@ -20,6 +20,7 @@ from mis_dataset.errors import MisError
 from mis_dataset.pipeline import build
 from mis_dataset.recipe import Recipe
 from mis_dataset.run.local import EngineKind
+from mis_dataset.run.monitor import load_progress
 from mis_dataset.run.ray_engine import RaySettings, ray_engine
 
 CONCURRENCY = 2
@@ -52,8 +53,13 @@ def test_two_nodes_make_the_same_bytes_as_one_process(tmp_path: Path, cluster: C
     with ChatServer(teacher_says) as server:
         recipe = slow(tmp_path, server)
         build(recipe, tmp_path / "local", tmp_path / "local_work")
+        there = len(server.calls)
         build(recipe, tmp_path / "ray", tmp_path / "ray_work", engine=on(cluster))
     assert lasting(tmp_path / "ray") == lasting(tmp_path / "local")
+    # What the workers' requests came to is known where the build is watched.
+    progress = load_progress(tmp_path / "ray_work", tmp_path / "ray")
+    assert progress
+    assert sum(one["answered"] for one in progress.told["servers"]) == len(server.calls) - there
 
 
 def test_a_node_that_dies_costs_nothing_twice(tmp_path: Path, cluster: Cluster):

@@ -18,7 +18,7 @@ from mis_dataset.assemble import BuildFacts, Chosen, Quota, assemble
 from mis_dataset.assemble.manifest import is_intact
 from mis_dataset.budget import Cost
 from mis_dataset.compose import Brief
-from mis_dataset.crew import Crew, Prints
+from mis_dataset.crew import Prints
 from mis_dataset.decontaminate import Benchmarks
 from mis_dataset.errors import BudgetError, DamagedImageError, MisError
 from mis_dataset.funnel import FunnelStep
@@ -35,7 +35,7 @@ from mis_dataset.run.monitor import Monitor
 from mis_dataset.run.place import Place
 from mis_dataset.run.progress import Reporter, Silent
 from mis_dataset.run.rows import Rows
-from mis_dataset.run.stage import Shards
+from mis_dataset.run.stage import Shards, passing_failures
 from mis_dataset.run.state import BuildState
 from mis_dataset.run.workbench import Workbench
 from mis_dataset.settle import Settled, settle
@@ -93,7 +93,7 @@ def build(
         MisError: see `mis_dataset.errors`; finished shards stay, and the same call goes on from there.
         BudgetError: a limit of the recipe is reached; with a higher one the same call goes on from there.
     """
-    start, reporter = Start.of(recipe, out, work), reporter or Silent()
+    start, reporter = Start.of(recipe, out, work, storage), reporter or Silent()
     if start.is_complete and to == STAGES[-1]:
         if is_intact(out):
             return BuildReport(start.fingerprint, (), None, out, 0, (), False)
@@ -114,53 +114,68 @@ def build(
 
 def _build(start: Start, out: Path, place: Place, to: str, reporter: Reporter, kind: EngineKind) -> BuildReport:
     """Go rounds until nothing is missing, version after version, and assemble what they come to."""
-    recipe = start.crew.recipe
-    benchmarks = Benchmarks.load(start.crew.benchmarks)
-    wanted, kept = start.wanted, tuple[str, ...]()
-    # Answers of paid servers are kept as they come: a stopped build, or a better parser, asks nothing twice.
-    with kind(recipe, place) as engine, Monitor(reporter, place.work, out, engine.ledger) as monitor:
-        shop = _Workshop(place, out, start.fingerprint, engine, monitor)
-        try:
-            rounds = [_run_round(start.crew, wanted, (), shop, to)]
-        except BudgetError as error:
-            raise _stopped(error, None, 0) from error
-        if to in SHARDED_STAGES:
-            return BuildReport(start.fingerprint, _funnel(rounds), None, None, 1, engine.ledger.costs(), False)
-        for number, quotas in enumerate(recipe.versions):
-            # A later version begins with what the one before it had no room for.
-            begun = len(rounds) if number else 0
-            settled = settle(_screened(rounds), recipe, benchmarks, quotas, kept)
-            while _goes_on(recipe, rounds[begun:], settled):
-                reporter.note(f"round {len(rounds)}: {settled.missing}; composing more")
-                wanted = more_wanted(wanted, settled.chosen.quotas, recipe.oversample)
-                try:
-                    rounds.append(_run_round(start.crew, wanted, rounds, shop, to))
-                except BudgetError as error:
-                    raise _stopped(error, settled, len(rounds)) from error
-                settled = settle(_screened(rounds), recipe, benchmarks, quotas, kept)
-            kept = tuple(row.id for row in settled.chosen.rows)
-        spent = engine.ledger.costs()
+    with Monitor(reporter, place.work, out) as monitor:
+        shop = _Workshop(start, out, place, to, monitor)
+        # Answers of paid servers are kept as they come: a stopped build, or a better parser, asks nothing twice.
+        with kind(start.crew.recipe, place) as engine, monitor.watching(engine.ledger):
+            rounds, settled = _run_rounds(shop, engine)
+            spent = engine.ledger.costs()
+        # Without the engine: what follows needs no GPU.
+        return _finish(shop, rounds, settled, spent)
 
-    rows, routed, chosen = _screened(rounds), settled.routed, settled.chosen
+
+def _run_rounds(shop: _Workshop, engine: Engine) -> tuple[list[_Round], Settled | None]:
+    """Go rounds until nothing is missing; None instead of what they come to, if the build is to stop before that."""
+    crew, wanted, kept = shop.start.crew, shop.start.wanted, tuple[str, ...]()
+    recipe, benchmarks = crew.recipe, Benchmarks.load(crew.benchmarks)
+    try:
+        rounds = [_run_round(shop, engine, wanted, ())]
+    except BudgetError as error:
+        raise _stopped(error, None, 0) from error
+    if shop.to in SHARDED_STAGES:
+        return rounds, None
+    for number, quotas in enumerate(recipe.versions):
+        # A later version begins with what the one before it had no room for.
+        begun = len(rounds) if number else 0
+        settled = _settled(shop, rounds, benchmarks, quotas, kept)
+        while _goes_on(recipe, rounds[begun:], settled):
+            shop.monitor.note(f"round {len(rounds)}: {settled.missing}; composing more")
+            wanted = more_wanted(wanted, settled.chosen.quotas, recipe.oversample)
+            try:
+                rounds.append(_run_round(shop, engine, wanted, rounds))
+            except BudgetError as error:
+                raise _stopped(error, settled, len(rounds) - begun) from error
+            settled = _settled(shop, rounds, benchmarks, quotas, kept)
+        kept = tuple(row.id for row in settled.chosen.rows)
+    return rounds, settled
+
+
+def _finish(shop: _Workshop, rounds: Sequence[_Round], settled: Settled | None, spent: tuple[Cost, ...]) -> BuildReport:
+    """Say what the rounds came to, and assemble it."""
+    start, monitor = shop.start, shop.monitor
+    if settled is None:
+        return BuildReport(start.fingerprint, _funnel(rounds), None, None, 1, spent, False)
+    recipe, rows, routed, chosen = start.crew.recipe, _screened(rounds), settled.routed, settled.chosen
     steps = (*_funnel(rounds), *settled.funnel)
     if routed.graded:
-        queue = write_review(routed, rows, place.work / f"review-{start.prints['screen'][:12]}.jsonl")
+        queue = write_review(routed, rows, shop.place.work / f"review-{start.prints['screen'][:12]}.jsonl")
         if routed.review:
-            reporter.note(f"route: {len(routed.review)} rows on which experts disagree wait for review in {queue}")
+            monitor.note(f"route: {len(routed.review)} rows on which experts disagree wait for review in {queue}")
     report = BuildReport(start.fingerprint, steps, chosen, None, len(rounds), spent, not rounds[-1].composed_anything)
     if chosen.shortfalls and recipe.split.on_shortfall == "fail":
         raise MisError("quotas are not met:\n" + "\n".join(f"  - {line}" for line in shortfall_lines(report)))
-    if to == STAGES[-1] and not chosen.rows:
+    if shop.to != STAGES[-1]:
+        return report
+    if not chosen.rows:
         reasons = [f"{step.stage} {step.reason} {step.count}" for step in steps if step.reason]
         raise MisError("no row is left to publish: " + (", ".join(reasons) or "the quotas ask for none"))
-    if to == STAGES[-1]:
-        final = Chosen(chosen.rows, rows)
-        if start.keeps:
-            check_kept(out, final)
-        facts = _facts(start, settled, steps, rounds, spent)
-        assemble(final, facts, place.images.root, out, replaces=start.replaces)
-        report = replace(report, out=out)
-    return report
+    monitor.turn_to("assembling")
+    final = Chosen(chosen.rows, rows)
+    if start.keeps:
+        check_kept(shop.out, final)
+    facts = _facts(start, settled, steps, rounds, spent)
+    assemble(final, facts, shop.place.images.root, shop.out, replaces=start.replaces)
+    return replace(report, out=shop.out)
 
 
 def build_preview(target: Path) -> Path:
@@ -182,14 +197,13 @@ def shortfall_lines(report: BuildReport) -> list[str]:
 
 @dataclass(frozen=True)
 class _Workshop:
-    """Where a build works, and whom it tells."""
+    """What is built, how far, where, and who is told."""
 
-    place: Place
+    start: Start
     out: Path
-    fingerprint: str
-    """Of the dataset."""
-    engine: Engine
-    reporter: Reporter
+    place: Place
+    to: str
+    monitor: Monitor
 
 
 @dataclass(frozen=True)
@@ -206,24 +220,49 @@ class _Round:
         return any(True for _ in self.scenarios.ids())
 
 
-def _run_round(crew: Crew, wanted: Mapping[Cell, int], earlier: Sequence[_Round], shop: _Workshop, to: str) -> _Round:
+def _run_round(shop: _Workshop, engine: Engine, wanted: Mapping[Cell, int], earlier: Sequence[_Round]) -> _Round:
     """Compose, render, teach and screen what the rounds before did not."""
-    recipe, place = crew.recipe, shop.place
+    crew, place = shop.start.crew, shop.place
+    recipe = crew.recipe
     known = {name for one in earlier for name in one.scenarios.ids()}
     prints = crew.prints(wanted, known)
     history = [dict(one) for one in (*(one.prints for one in earlier), prints)]
-    BuildState(recipe.name, str(shop.out), shop.fingerprint, history, place.storage).save(place.work, shop.out)
-    composed = crew.composer.compose(Brief(recipe.seed, asked_for(wanted), recipe.twins))
-    stages = crew.stages(place.images)[: STAGES.index(to)]  # compose comes before these
-    bench = Workbench(place.store, prints, stages, shop.engine.ledger, shop.reporter.note)
-    line = Line(bench, shop.engine, shop.reporter)
-    scenarios, *later = line.run(only_new(with_real(composed, wanted), known), recipe.shard_size)
+    # Whoever asks later may stand elsewhere.
+    out, storage = str(shop.out.resolve()), place.resolved().storage
+    BuildState(recipe.name, out, shop.start.fingerprint, history, storage).save(place.work, shop.out)
+    stages = crew.stages(place.images)[: STAGES.index(shop.to)]  # compose comes before these
+    bench = Workbench(place.store, prints, stages, engine.ledger, shop.monitor.note)
+
+    def run() -> list[Shards[Any]]:
+        composed = crew.composer.compose(Brief(recipe.seed, asked_for(wanted), recipe.twins))
+        line = Line(bench, engine, shop.monitor)
+        return line.run(only_new(with_real(composed, wanted), known), recipe.shard_size)
+
+    shop.monitor.begin_round(len(history))
+    done = run()
+    if failed := sum(passing_failures(stage.outcomes()) for stage in done):
+        # As the same command would, if the build had been stopped here.
+        shop.monitor.note(f"{failed} items failed for reasons that may have passed; they are tried again")
+        done = run()
+    scenarios, *later = done
     return _Round(prints, scenarios, tuple(later))
 
 
 def _screened(rounds: Sequence[_Round]) -> Rows[Screened]:
     """What all rounds let pass, in the order in which it was composed."""
     return Rows([one.later[-1] for one in rounds])
+
+
+def _settled(
+    shop: _Workshop,
+    rounds: Sequence[_Round],
+    benchmarks: Benchmarks,
+    quotas: Mapping[Cell, int],
+    kept: tuple[str, ...],
+) -> Settled:
+    """What all rounds come to."""
+    shop.monitor.turn_to("settling which rows are published")
+    return settle(_screened(rounds), shop.start.crew.recipe, benchmarks, quotas, kept)
 
 
 def _goes_on(recipe: Recipe, rounds: Sequence[_Round], settled: Settled) -> bool:

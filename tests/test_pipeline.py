@@ -1,11 +1,13 @@
 """The whole flow: same recipe, same bytes, whatever happens on the way."""
 
+import io
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -118,11 +120,27 @@ def test_a_complete_dataset_is_left_alone(tmp_path: Path):
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "mis").rglob("*")} == before
 
 
+def cut_short(data: bytes) -> bytes:
+    return data[:100]
+
+
+def one_letter_changed(data: bytes) -> bytes:
+    """Within the page of a column that only those read who want whole records."""
+    with pq.ParquetFile(io.BytesIO(data)) as file:
+        columns = (file.metadata.row_group(0).column(place) for place in range(file.metadata.num_columns))
+        (column,) = (one for one in columns if one.path_in_schema.endswith("question"))
+        place = column.data_page_offset + column.total_compressed_size // 2
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
+@pytest.mark.parametrize("damage", [cut_short, one_letter_changed])
 @pytest.mark.parametrize("stage", ["compose", "render", "teach", "screen"])
-def test_a_damaged_shard_is_made_again_and_said(tmp_path: Path, reference: dict[str, bytes], stage: str):
+def test_a_damaged_shard_is_made_again_and_said(
+    tmp_path: Path, reference: dict[str, bytes], stage: str, damage: Callable[[bytes], bytes]
+):
     build(tiny(tmp_path), tmp_path / "mis", tmp_path / "work", to="screen")
     (shard,) = (tmp_path / "work").glob(f"{stage}-*/shard-00000.parquet")
-    shard.write_bytes(shard.read_bytes()[:100])
+    shard.write_bytes(damage(shard.read_bytes()))
     found, notes = rebuilt(tmp_path)
     assert found == reference
     assert [note for note in notes.notes if f"{stage}" in note and ("again" in note)]

@@ -95,7 +95,7 @@ def _going(progress: Progress) -> list[str]:
         for stage in told["stages"]
     ]
     states = {
-        "running": f"running (process {told['pid']})",
+        "running": f"running (process {told['pid']}), {told['doing']}",
         "silent": f"silent for {progress.age_s:.0f} s: process {told['pid']} was probably killed",
         "stopped": f"stopped{': ' + told['why'] if told['why'] else ''}",
         "finished": "finished",

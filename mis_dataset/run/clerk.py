@@ -13,7 +13,7 @@ from typing import Any
 
 from mis_dataset.backends import require
 from mis_dataset.budget import Cost, Limits, Prices
-from mis_dataset.errors import MisError
+from mis_dataset.errors import MisError, StorageError
 from mis_dataset.ledger import Ledger, Usage
 from mis_dataset.traffic import Traffic
 
@@ -54,7 +54,7 @@ class RemoteLedger(Ledger):
     """
 
     def __init__(self, clerk: Any, worker: str) -> None:
-        self._clerk = clerk
+        self.clerk = clerk
         self._worker = worker
         self._ray = require("ray", "ray")
         self._ray.get(clerk.hello.remote(worker))
@@ -110,7 +110,13 @@ class RemoteLedger(Ledger):
         self._ask("charge", key, folder)
 
     def _ask(self, what: str, *args: Any) -> Any:
-        result = self._ray.get(self._clerk.do.remote(self._worker, what, *args))
+        try:
+            result = self._ray.get(self.clerk.do.remote(self._worker, what, *args))
+        except self._ray.exceptions.RayActorError as error:
+            raise StorageError(
+                "the process that keeps the ledger was lost, perhaps for lack of memory; what was paid for is kept: "
+                "run the same command again"
+            ) from error
         if isinstance(result, MisError):
             raise result
         return result

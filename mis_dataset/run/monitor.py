@@ -6,22 +6,27 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event, Thread
 from types import TracebackType
 from typing import Any
 
-from mis_dataset.errors import StorageError
+from mis_dataset.budget import Cost
+from mis_dataset.errors import MisError, StorageError
 from mis_dataset.ledger import Ledger
 from mis_dataset.run.post import PostState
 from mis_dataset.run.progress import Reporter
 from mis_dataset.run.shards import replacing
 from mis_dataset.run.state import progress_path
+from mis_dataset.traffic import Traffic
 
 _EVERY_S = 1.0
+_HEARTBEAT_S = 5.0
+"""How often a build that has nothing to tell says that it is alive."""
 _SILENCE_S = 30.0
 """A build that has not told anything for so long is taken for dead."""
 _WINDOW_S = 60.0
@@ -35,31 +40,57 @@ class Monitor:
         reporter: is told what the monitor is told.
         work: the work folder.
         out: the dataset's directory.
-        ledger: knows the costs, and what became of requests.
     """
 
-    def __init__(self, reporter: Reporter, work: Path, out: Path, ledger: Ledger) -> None:
+    def __init__(self, reporter: Reporter, work: Path, out: Path) -> None:
         self._reporter = reporter
         self._path = progress_path(work, out)
-        self._ledger = ledger
+        self._ledger: Ledger | None = None
+        self._costs: Sequence[Cost] = ()
+        self._traffic: Sequence[Traffic] = ()
         self._round = 0
+        self._doing = ""
         self._states: Sequence[PostState] = ()
         self._past: deque[tuple[float, dict[str, float]]] = deque()
         self._written = float("-inf")
+        self._ending = Event()
+        self._heart = Thread(target=self._beat, daemon=True)
 
     def __enter__(self) -> Monitor:
+        self._heart.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._ending.set()
+        self._heart.join()
         # On a full disk, what ended the build is what a person has to see.
         with suppress(StorageError) if kind else nullcontext():
             self._write("stopped" if kind else "finished", str(error) if isinstance(error, Exception) else "")
 
+    @contextmanager
+    def watching(self, ledger: Ledger) -> Iterator[None]:
+        """Within the block a ledger tells the costs, and what became of requests; they stay as it told them last."""
+        self._ledger = ledger
+        try:
+            yield
+        finally:
+            # A ledger whose keeper is lost has said so where it was asked for more than its costs.
+            with suppress(MisError):
+                self._look()
+            self._ledger = None
+
+    def begin_round(self, number: int) -> None:
+        """Rates begin anew with the ``number``-th round, counted from 1."""
+        self._round, self._doing = number, "making shards"
+        self._past.clear()
+
+    def turn_to(self, doing: str) -> None:
+        """What is done from here on, in a few words, where no stage is at work."""
+        self._doing = doing
+        self._write("running", "")
+
     def start(self, stage: str) -> None:
-        """Pass it on; every round begins with composing."""
-        if stage == "compose":
-            self._round += 1
-            self._past.clear()
+        """Pass it on."""
         self._reporter.start(stage)
 
     def expect(self, stage: str, total: int) -> None:
@@ -88,11 +119,22 @@ class Monitor:
         now = time.monotonic()
         if now - self._written >= _EVERY_S:
             self._written = now
+            self._look()
             self._past.append((now, {state.stage: state.made for state in states}))
             while now - self._past[0][0] > _WINDOW_S:
                 self._past.popleft()
             self._write("running", "")
         self._reporter.pulse(states)
+
+    def _look(self) -> None:
+        if self._ledger:
+            self._costs, self._traffic = self._ledger.costs(), self._ledger.traffic()
+
+    def _beat(self) -> None:
+        while not self._ending.wait(_HEARTBEAT_S):
+            # What is wrong with the disk shows where it matters.
+            with suppress(StorageError):
+                self._write("running", "")
 
     def _write(self, state: str, why: str) -> None:
         progress = {
@@ -101,9 +143,10 @@ class Monitor:
             "updated": datetime.now(UTC).isoformat(timespec="seconds"),
             "pid": os.getpid(),
             "round": self._round,
+            "doing": self._doing,
             "stages": [self._told(state) for state in self._states],
-            "servers": [asdict(one) | {"error_rate": round(one.error_rate, 4)} for one in self._ledger.traffic()],
-            "costs": [asdict(cost) for cost in self._ledger.costs()],
+            "servers": [asdict(one) | {"error_rate": round(one.error_rate, 4)} for one in self._traffic],
+            "costs": [asdict(cost) for cost in self._costs],
         }
         with replacing(self._path) as temporary:
             temporary.write_text(json.dumps(progress, indent=2) + "\n", encoding="utf-8")

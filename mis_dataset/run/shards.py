@@ -53,8 +53,12 @@ def kind(item: Item[Any]) -> Literal["accepted", "rejected", "failed"]:
             return "accepted"
 
 
-class ShardError(Exception):
-    """A shard file cannot be used; it is made again. Never leaves the executor."""
+class ShardError(StorageError):
+    """A shard file cannot be used; a build that looks at it before it uses it makes it again."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        self.what = f"{path} {why}"
+        super().__init__(f"{self.what}; run the same command again: it is made again")
 
 
 class ShardStore(Generic[Record]):
@@ -93,7 +97,7 @@ class ShardStore(Generic[Record]):
         table = pa.Table.from_pylist([_row(item) for item in items], schema=self._schema)
         table = table.replace_schema_metadata({"upstream": upstream, "stage": self.folder.name})
         buffer = io.BytesIO()
-        pq.write_table(table, buffer, compression="zstd")
+        pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
         write_whole(self.path(number), buffer.getvalue())
 
     def read(self, number: int, upstream: str | None) -> list[Item[Record]]:
@@ -102,6 +106,7 @@ class ShardStore(Generic[Record]):
         Raises:
             ShardError: it is damaged, of another layout or stage, or made from other input than ``upstream``.
             FileNotFoundError: it is not there yet.
+            StorageError: it cannot be read, whether it is damaged or not.
         """
         return [self._item(row) for row in self._rows(number, upstream, None)]
 
@@ -109,6 +114,11 @@ class ShardStore(Generic[Record]):
         """How many items of a complete shard ended how and why; raises as `read` does, and reads no records."""
         rows = self._rows(number, upstream, ["status", "reason"])
         return Counter((row["status"], row["reason"]) for row in rows)
+
+    def checked(self, number: int, upstream: str | None) -> Counter[Outcome]:
+        """As `outcomes`, once every page was held against its checksum."""
+        self._table(number, upstream, None)
+        return self.outcomes(number, upstream)
 
     def ids(self, number: int, upstream: str | None) -> list[str]:
         """The ids of a complete shard's accepted records; raises as `read` does, and reads no records."""
@@ -121,24 +131,31 @@ class ShardStore(Generic[Record]):
         return [picture["path"] for record in records for picture in record["pictures"]]
 
     def _rows(self, number: int, upstream: str | None, columns: list[str] | None) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self._table(number, upstream, columns).to_pylist()
+        return rows
+
+    def _table(self, number: int, upstream: str | None, columns: list[str] | None) -> pa.Table:
         path = self.path(number)
         try:
             # Not read_table: that would take "stage-key=value" folder names for Hive partitions.
-            with path.open("rb") as stream, pq.ParquetFile(stream) as file:
+            with path.open("rb") as stream, pq.ParquetFile(stream, page_checksum_verification=True) as file:
                 schema = file.schema_arrow
-                rows: list[dict[str, Any]] = file.read(columns=columns).to_pylist()
+                table = file.read(columns=columns)
         except FileNotFoundError:
             raise
         except (pa.ArrowException, OSError) as error:
-            raise ShardError(f"{path} is damaged ({type(error).__name__})") from error
+            # Arrow tells of damage as an error of the system, too, but without a number.
+            if isinstance(error, OSError) and error.errno:
+                raise storage_error(error, path) from error
+            raise ShardError(path, f"is damaged ({type(error).__name__})") from error
         if not schema.equals(self._schema, check_metadata=False):
-            raise ShardError(f"{path} has another layout")
+            raise ShardError(path, "has another layout")
         # Earlier versions did not write it down.
         if (stage := (schema.metadata or {}).get(b"stage", b"").decode()) not in ("", self.folder.name):
-            raise ShardError(f"{path} is of {stage}, whose recipe was another")
+            raise ShardError(path, f"is of {stage}, whose recipe was another")
         if upstream is not None and (schema.metadata or {}).get(b"upstream", b"").decode() != upstream:
-            raise ShardError(f"{path} was made from other input")
-        return rows
+            raise ShardError(path, "was made from other input")
+        return table
 
     def digest(self, number: int) -> str:
         """SHA-256 of a complete shard's bytes."""

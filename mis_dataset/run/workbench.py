@@ -66,8 +66,11 @@ class Workbench:
             return None
         try:
             shards = range(json.loads(plan.read_text(encoding="utf-8"))["shards"])
-            outcomes = [store.outcomes(number, "") for number in shards]
-        except (ShardError, OSError, ValueError, KeyError, TypeError) as error:
+            outcomes = [store.checked(number, "") for number in shards]
+        except ShardError as error:
+            self._note(f"composing again: {error.what}")
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
             self._note(f"composing again: {plan} and its shards are not whole ({error})")
             return None
         if failed := passing_failures(sum(outcomes, Counter[Outcome]())):
@@ -94,12 +97,12 @@ class Workbench:
         """The shard that a stage made of another before; None if there is none that can stay."""
         store, number = self._stores[stage], source.number
         try:
-            outcomes = store.outcomes(number, source.digest)
+            outcomes = store.checked(number, source.digest)
             gone = self._gone(stage, source)
         except FileNotFoundError:
             return None
         except ShardError as error:
-            self._note(f"{stage}: {error}; it is made again")
+            self._note(f"{stage}: {error.what}; it is made again")
             return None
         if failed := passing_failures(outcomes):
             # Answers that came before are kept and cost nothing.

@@ -47,26 +47,28 @@ def going(tmp_path: Path) -> Going:
     prints = dict.fromkeys(("compose", "render", "teach", "screen"), "0123456789abcdef")
     BuildState("tiny", str(out), "f", [prints]).save(work, out)
     ledger = Ledger(work / "ledger.sqlite")
+    ledger.open("teach-0123")
     for number in range(3):
         ledger.pay(str(number), "teach-0123", Usage("teacher-7b", requests=1))
     ledger.trouble("teach-0123", "teacher-7b", "timed_out")
-    monitor = Monitor(Silent(), work, out, ledger)
-    monitor.start("compose")
-    monitor.pulse([RENDER])
+    monitor = Monitor(Silent(), work, out)
+    monitor.begin_round(1)
+    with monitor.watching(ledger):
+        monitor.pulse([RENDER])
     return Going(tmp_path, monitor)
 
 
 def test_a_running_build_is_shown_with_its_process_queues_and_idle_time(going: Going):
     done = going.status()
     assert done.exit_code == 0
-    assert f"Round 1 running (process {os.getpid()})" in done.output
+    assert f"Round 1 running (process {os.getpid()}), making shards" in done.output
     (line,) = (line.split() for line in done.output.splitlines() if line.lstrip().startswith("render") and "%" in line)
     # items, of, per second, left, waiting, idle, rejected, failed
     assert line[1:] == ["10", "40", "0.00", "?", "3", "75%", "1", "0"]
 
 
 def test_servers_are_shown_with_their_error_rate(going: Going):
-    (line,) = (line.split() for line in going.status().output.splitlines() if "teacher-7b" in line)
+    (line,) = (line.split() for line in going.status().output.splitlines() if "timed_out" in line)
     assert line == ["teach", "teacher-7b", "3", "25.0%", "1", "timed_out"]
     (server,) = json.loads(going.status("--json").output)["servers"]
     assert server["error_rate"] == 0.25
@@ -108,12 +110,12 @@ def test_a_stopped_build_says_why(going: Going):
 
 def test_a_finished_build_is_complete(tmp_path: Path):
     build(tiny(tmp_path), tmp_path / "mis", tmp_path / "work")
-    going = Going(tmp_path, Monitor(Silent(), tmp_path, tmp_path, Ledger(tmp_path / "l")))
+    going = Going(tmp_path, Monitor(Silent(), tmp_path, tmp_path))
     assert "is complete" in going.status("--watch").output
     assert json.loads(going.status("--json").output)["state"] == "finished"
 
 
 def test_a_build_of_which_nothing_is_known_is_said_to_be_so(tmp_path: Path):
-    done = Going(tmp_path, Monitor(Silent(), tmp_path, tmp_path, Ledger(tmp_path / "l"))).status("--json")
+    done = Going(tmp_path, Monitor(Silent(), tmp_path, tmp_path)).status("--json")
     assert isinstance(done.exception, OutputError)
     assert "no build of" in str(done.exception)

@@ -23,7 +23,7 @@ STATE = PostState("render", 40, 8, 0.0, 0, 0, 0, 2, 1, busy_s=1.5, elapsed_s=2.0
 
 @pytest.fixture
 def monitor(tmp_path: Path) -> Monitor:
-    return Monitor(Silent(), tmp_path, tmp_path / "mis", Ledger(tmp_path / "ledger.sqlite"))
+    return Monitor(Silent(), tmp_path, tmp_path / "mis")
 
 
 def loaded(folder: Path) -> Progress:
@@ -33,8 +33,7 @@ def loaded(folder: Path) -> Progress:
 
 
 def test_a_running_build_tells_how_it_goes(tmp_path: Path, monitor: Monitor):
-    monitor.start("compose")
-    monitor.start("render")
+    monitor.begin_round(1)
     monitor.pulse([STATE])
     progress = loaded(tmp_path)
     told = progress.told
@@ -62,9 +61,9 @@ def test_rates_and_the_time_to_go_come_from_what_was_made_of_late(tmp_path: Path
 
 def test_a_second_round_has_a_rate_of_its_own(tmp_path: Path, monitor: Monitor):
     with monitor:
-        monitor.start("compose")
+        monitor.begin_round(1)
         monitor.pulse([replace(STATE, made=1000.0)])
-        monitor.start("compose")
+        monitor.begin_round(2)
         time.sleep(1.0)  # what is written down once a second
         monitor.pulse([STATE])
         time.sleep(0.1)
@@ -83,9 +82,15 @@ def test_a_complete_stage_has_the_rate_of_all_its_time(tmp_path: Path, monitor: 
 
 def test_costs_are_told(tmp_path: Path):
     ledger = Ledger(tmp_path / "ledger.sqlite")
-    with Monitor(Silent(), tmp_path, tmp_path / "mis", ledger), ledger.charging("teach-1") as account:
-        account.keep("key", {}, Usage("m", requests=1, prompt_tokens=5))
-    (cost,) = loaded(tmp_path).told["costs"]
+    with Monitor(Silent(), tmp_path, tmp_path / "mis") as monitor:
+        with monitor.watching(ledger), ledger.charging("teach-1") as account:
+            account.keep("key", {}, Usage("m", requests=1, prompt_tokens=5))
+        # What comes behind the stages has no ledger, and forgets nothing.
+        monitor.turn_to("assembling")
+        told = loaded(tmp_path).told
+    assert (told["state"], told["doing"]) == ("running", "assembling")
+    assert loaded(tmp_path).told["costs"] == told["costs"]
+    (cost,) = told["costs"]
     assert (cost["stage"], cost["model"], cost["requests"], cost["prompt_tokens"]) == ("teach", "m", 1, 5)
 
 
@@ -118,6 +123,20 @@ def test_a_running_build_that_tells_nothing_for_long_is_silent(tmp_path: Path, m
         pass
     os.utime(path, (time.time() - 120,) * 2)
     assert loaded(tmp_path).state == "finished"
+
+
+def test_a_build_that_has_nothing_to_tell_is_alive(
+    tmp_path: Path, monitor: Monitor, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("mis_dataset.run.monitor._HEARTBEAT_S", 0.05)
+    path = progress_path(tmp_path, tmp_path / "mis")
+    with monitor:
+        monitor.turn_to("settling")
+        os.utime(path, (time.time() - 120,) * 2)
+        until = time.monotonic() + 10
+        while loaded(tmp_path).state == "silent":
+            assert time.monotonic() < until
+            time.sleep(0.01)
 
 
 def test_a_clock_that_was_set_back_makes_nobody_silent(tmp_path: Path, monitor: Monitor):

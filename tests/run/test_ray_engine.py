@@ -10,17 +10,20 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import ray
 from chat_server import ChatServer
 from lab import seen
 from ray.cluster_utils import Cluster
 from recipes import lasting, tiny
 from served_teacher import served, teacher_says
 
-from mis_dataset.errors import MisError
+from mis_dataset.errors import MisError, StorageError
 from mis_dataset.pipeline import build
 from mis_dataset.recipe import Recipe
+from mis_dataset.run.clerk import RemoteLedger
 from mis_dataset.run.local import EngineKind
 from mis_dataset.run.monitor import load_progress
+from mis_dataset.run.place import Place
 from mis_dataset.run.ray_engine import RaySettings, ray_engine
 
 CONCURRENCY = 2
@@ -90,6 +93,15 @@ def test_trouble_on_a_worker_reaches_the_caller_as_it_is(tmp_path: Path, cluster
         recipe = slow(tmp_path, server, screen=f'stops_after = 3\nlog = "{tmp_path / "rows.log"}"')
         with pytest.raises(MisError, match="the screener stumbles"):
             build(recipe, tmp_path / "mis", tmp_path / "work", engine=on(cluster))
+
+
+def test_a_keeper_of_the_ledger_that_is_lost_is_said(tmp_path: Path, cluster: Cluster):
+    place = Place(tmp_path / "work")
+    with ray_engine(RaySettings(cluster.address, renderers=1), tiny(tmp_path), place) as engine:
+        assert isinstance(engine.ledger, RemoteLedger)
+        ray.kill(engine.ledger.clerk)
+        with pytest.raises(StorageError, match="the process that keeps the ledger was lost"):
+            engine.ledger.costs()
 
 
 def test_a_cluster_that_is_not_there_is_said(tmp_path: Path):

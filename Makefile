@@ -22,7 +22,7 @@ test: .venv-test/ready  ## lint, check types and run the whole suite in an envir
 miniature: .venv-test/ready  ## the paper's claim in miniature: small models learn from the dataset, and what (about half an hour on two cores)
 	.venv-test/bin/python -m benchmarks.miniature
 
-bench: .venv-test/ready  ## what everything costs, as ratios: one table (about an hour on two idle cores; BENCH=--quick takes minutes)
+bench: .venv-test/ready  ## what everything costs, as ratios: one table (about half an hour on two idle cores; BENCH=--quick takes minutes)
 	.venv-test/bin/python -m benchmarks $(BENCH)
 
 format: .venv-test/ready  ## format the code

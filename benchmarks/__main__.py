@@ -1,6 +1,6 @@
 """Measure everything and print one table of ratios, each taken within one run.
 
-python -m benchmarks            about an hour on two idle cores; medians of five
+python -m benchmarks            half an hour on two idle cores; medians of five
 python -m benchmarks --quick    some ten minutes: less work, medians of three, and fixed costs weigh more
 """
 

@@ -26,6 +26,7 @@ from tempfile import TemporaryDirectory
 from threading import Event, Thread
 
 import click
+from httpx2 import HTTPError
 from huggingface_hub import HfApi
 
 from mis_dataset.resources import resource
@@ -111,13 +112,17 @@ def keeping(command: list[str], work: Path, bucket: str, every: float) -> int:
 
 
 def copy(work: Path, bucket: str) -> bool:
-    """Copy what is new in the work folder, where files appear whole, all but the ledger; whether that went well."""
+    """Copy what is new in the work folder, where files appear whole, and its ledger; whether that went well.
+
+    What cannot be copied now may be the next time: no trouble with the Hub or the ledger ends the build.
+    """
     try:
         HfApi().sync_bucket(str(work), bucket, exclude=LEFT_OUT, quiet=True)
         with TemporaryDirectory() as folder:
             if snapshot(work / LEDGER, Path(folder) / LEDGER):
                 HfApi().sync_bucket(folder, bucket, quiet=True)
-    except OSError as error:  # the Hub's errors are such, too
+    # The last two: a file that could not be sent, and an answer of the Hub that makes no sense.
+    except (OSError, HTTPError, sqlite3.Error, RuntimeError, ValueError) as error:
         click.echo(f"work could not be copied to {bucket}: {error}", err=True)
         return False
     return True

@@ -94,6 +94,8 @@ if ((${#nodes[@]} > 1)); then
     fi
 fi
 
+# The work has to outlive the nodes, so it lies on the shared folder. No two machines may have its ledger open at once;
+# the build's lock sees to that, if the folder has locks: Lustre has to be mounted with `flock`.
 mis build "$recipe" --out "$folder/$name" --work "$folder/$name.work" --engine ray --ray-address auto --yes "$@" &
 build=$!
 code=0

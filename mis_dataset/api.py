@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, load_dataset
-from datasets.exceptions import DatasetNotFoundError
+from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError, SplitsVerificationError
 
 from mis_dataset import formats, pipeline, publish, validation
 from mis_dataset.errors import DatasetError, UsageError
@@ -29,6 +29,7 @@ from mis_dataset.pipeline import BuildReport
 from mis_dataset.publish import PushResult
 from mis_dataset.recipe import Recipe, load_recipe
 from mis_dataset.run.local import EngineKind, local_engine
+from mis_dataset.run.place import work_beside
 from mis_dataset.run.progress import Reporter
 from mis_dataset.validation import Problem
 
@@ -50,7 +51,8 @@ def build(
 
     Args:
         recipe: the path of a TOML file, or what `mis_dataset.recipe.load_recipe` made of one.
-        out: the dataset's directory; must be free or hold this very dataset, or an earlier round of it.
+        out: the dataset's directory; must be free or hold this very dataset, an earlier round of it, or a smaller
+            version of it, whose rows stay.
         work: keeps finished work; several builds may share it. None: ``work`` beside the dataset.
         to: the last stage to run, one of `mis_dataset.pipeline.STAGES`.
         limit: harmful rows at most, in the recipe's proportions.
@@ -76,7 +78,7 @@ def build(
     if limit is not None:
         loaded = loaded.limited(limit)
     out = Path(out)
-    place = Path(work) if work is not None else out.resolve().parent / "work"
+    place = Path(work) if work is not None else work_beside(out)
     return pipeline.build(loaded, out, place, to=to, reporter=reporter, engine=engine, storage=storage)
 
 
@@ -104,22 +106,26 @@ def load(
         One split, or a mapping of both; iterable only, if streaming.
 
     Raises:
-        DatasetError: there is no such dataset, or it is not readable with this token.
+        DatasetError: there is no such dataset, or it is not readable with this token, or damaged.
         UsageError: it has no such config or split, or ``revision`` is given for a directory.
     """
     name = str(directory_or_repo)
     is_local = name == NAME or isinstance(directory_or_repo, Path) or Path(name).expanduser().exists()
     if is_local and revision is not None:
         raise UsageError(f"{name} is a directory of this machine, and has no revision {revision!r}")
-    options = {"split": split, "streaming": streaming}
+    options = {"split": split, "streaming": streaming, "token": token}
     try:
         if is_local:
             found = load_dataset(NAME, config, data_dir=None if name == NAME else name, **options)
         else:
-            found = load_dataset(name, config, revision=revision, token=token, **options)
+            found = load_dataset(name, config, revision=revision, **options)
     except (DatasetNotFoundError, ConnectionError) as error:
         here = "is neither a directory here nor a dataset on the Hub that can be read with this token"
         raise DatasetError(f"{name} {here}:", [str(error)]) from error
+    except (DatasetGenerationError, SplitsVerificationError) as error:
+        why = error.__cause__ or error
+        problems = why.problems if isinstance(why, DatasetError) else [f"{why}; `mis validate` says more"]
+        raise DatasetError(f"{name} cannot be read:", problems) from error
     except ValueError as error:  # what `datasets` raises of configs and splits
         raise UsageError(f"{name}: {error}") from error
     return found
@@ -196,7 +202,8 @@ def push(
 
     Raises:
         UsageError: the repository's name or the tag is malformed.
-        DatasetError: the dataset is not valid; all problems are listed.
+        DatasetError: the dataset is not valid; all problems are listed. Or the one on the Hub is of a later version of
+            this package, which has to be upgraded first.
         PublishAuthError: no token, or one without write access.
         PublishError: the Hub or its state does not allow it, or it cannot be reached.
     """

@@ -7,6 +7,7 @@
     │   ├── GrammarError        the grammar's own data files
     │   ├── OutputError         --out or --work holds something else
     │   └── DatasetError        a dataset directory that is not valid, all its problems at once
+    │       └── LaterFormatError    it is from a later version of this package
     ├── RenderError             weights missing or unreadable, out of memory
     ├── ServerError             a model server that cannot be used
     │   ├── ServerAuthError     401 or 403: the key is missing or wrong
@@ -55,6 +56,10 @@ class RecipeError(_ListedError):
 
 class DatasetError(_ListedError):
     """A dataset directory breaks its contract; ``problems`` has one entry per problem, with row ids."""
+
+
+class LaterFormatError(DatasetError):
+    """A dataset was written by a later version of this package, in a format that this one does not know."""
 
 
 class GrammarError(_ListedError):

@@ -30,7 +30,7 @@ from filelock import FileLock
 from mis_dataset import __version__
 from mis_dataset.assemble.layout import CONFIGS, MANIFEST, schema_of
 from mis_dataset.assemble.manifest import peek_manifest, read_manifest
-from mis_dataset.errors import DatasetError
+from mis_dataset.errors import DatasetError, LaterFormatError
 from mis_dataset.intake import _builder
 from mis_dataset.intake._official import official_copy
 from mis_dataset.options import content_digest
@@ -47,19 +47,19 @@ def find_dataset(data_dir: str | None = None) -> Path:
     """The directory that ``load_dataset("mis", data_dir=data_dir)`` reads.
 
     Raises:
-        DatasetError: ``data_dir`` is given and is not a dataset.
+        DatasetError: ``data_dir`` is given and is not a dataset, or the manifest of what was built here is damaged.
+        LaterFormatError: a later version of this package built it.
     """
     return _built(data_dir) or _preview()
 
 
 def _built(data_dir: str | None) -> Path | None:
     """The dataset that is named, or the one that was built here; None if there is none here."""
-    if data_dir is not None:
-        directory = Path(data_dir).expanduser().resolve()
-        read_manifest(directory)
-        return directory
-    built_here = Path(NAME).resolve()
-    return built_here if peek_manifest(built_here) else None
+    directory = Path(NAME if data_dir is None else data_dir).expanduser().resolve()
+    if data_dir is None and not peek_manifest(directory):
+        return None
+    read_manifest(directory)
+    return directory
 
 
 @dataclass
@@ -156,6 +156,8 @@ class _ModuleFactory(load.PackagedDatasetModuleFactory):  # type: ignore[misc]
         try:
             directory = _built(data_dir)
         except DatasetError as error:
+            if data_dir is None or isinstance(error, LaterFormatError):
+                raise
             neither = "nor does it hold the official MIS data, which the config 'paper' reads"
             raise DatasetError(f"{data_dir} is not a dataset:", [*error.problems, neither]) from error
         module = _module_of(directory, self.options.get("data_files")) if directory else _preview_module()

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mis_dataset.assemble.folder import earlier_rounds, holds
+from mis_dataset.assemble.folder import earlier_rounds, holds, put_back, refuse_strangers
 from mis_dataset.crew import Crew, Prints
 from mis_dataset.errors import OutputError
 from mis_dataset.recipe import Cell, Recipe
 from mis_dataset.rounds import first_wanted
 from mis_dataset.run.state import stage_folder
+from mis_dataset.storage import is_remote, located
 from mis_dataset.versions import continued, smaller_version
 
 
@@ -35,14 +36,16 @@ class Start:
     """Whether all rows of what is in ``out`` have to stay as they are: it is a smaller version."""
 
     @classmethod
-    def of(cls, recipe: Recipe, out: Path, work: Path) -> Start:
+    def of(cls, recipe: Recipe, out: Path, work: Path, storage: str = "") -> Start:
         """Check everything that can be checked beforehand.
 
         Raises:
-            MisError: a backend cannot be made, or ``out`` is not for this dataset.
+            MisError: a backend cannot be made, ``storage`` is of no known kind, or ``out`` is not for this dataset.
         """
-        if work.resolve().is_relative_to(out.resolve()):
-            raise OutputError(f"the work folder {work} lies in --out {out}, which has to hold the dataset alone")
+        for name, place in (("work folder", work), ("storage", located(storage or work))):
+            if not is_remote(place) and place.resolve().is_relative_to(out.resolve()):
+                raise OutputError(f"the {name} {place} lies in --out {out}, which has to hold the dataset alone")
+        put_back(out)
         recipe = continued(recipe, out)
         crew, wanted = Crew.of(recipe), first_wanted(recipe.versions[0], recipe.oversample)
         prints = crew.prints(wanted)
@@ -50,6 +53,8 @@ class Start:
         smaller = smaller_version(out, recipe, prints)
         replaces = smaller or earlier_rounds(out, recipe.canonical(), prints)
         is_complete = not replaces and holds(out, fingerprint)
+        if replaces:
+            refuse_strangers(out)
         return cls(crew, wanted, prints, fingerprint, is_complete, replaces, bool(smaller))
 
 
@@ -63,14 +68,14 @@ class Intention:
     """Whether everything is done already."""
 
 
-def dry_run(recipe: Recipe, out: Path, work: Path) -> Intention:
+def dry_run(recipe: Recipe, out: Path, work: Path, storage: str = "") -> Intention:
     """What `build` would do; checks what `build` checks first, and does nothing.
 
     Raises:
         MisError: what `build` would raise before its first stage.
     """
-    start = Start.of(recipe, out, work)
-    crew = start.crew
+    start = Start.of(recipe, out, work, storage)
+    crew, store = start.crew, located(storage or work)
     drawing = ", ".join(map(str, filter(None, (crew.renderer, crew.photographer))))
     who: dict[str, Any] = {
         "compose": crew.composer,
@@ -83,7 +88,7 @@ def dry_run(recipe: Recipe, out: Path, work: Path) -> Intention:
     rows, families = sum(recipe.quotas.values()), sum(start.wanted.values())
     lines = [
         f"{recipe.name}: {rows} harmful rows and their twins, from {families} families in the first round",
-        *(f"  {stage:<8} {stage_folder(work, stage, start.prints[stage])}  {who[stage]}" for stage in who),
+        *(f"  {stage:<8} {stage_folder(store, stage, start.prints[stage])}  {who[stage]}" for stage in who),
         f"  dataset  {out}{there}",
     ]
     return Intention("\n".join(lines), start.is_complete)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from mis_dataset.backends import require
 from mis_dataset.errors import BackendError, StorageError
@@ -52,8 +52,21 @@ def _foreign_errors() -> tuple[type[Exception], ...]:
         ("botocore.exceptions", "BotoCoreError"),
         ("botocore.exceptions", "ClientError"),
         ("aiohttp", "ClientError"),
+        ("gcsfs.retry", "HttpError"),
+        ("gcsfs.retry", "ChecksumError"),
+        ("gcsfs.retry", "NonRetryableError"),
+        ("google.auth.exceptions", "GoogleAuthError"),
+        ("google.api_core.exceptions", "GoogleAPIError"),
+        ("azure.core.exceptions", "AzureError"),
     )
-    return tuple(getattr(sys.modules[module], name) for module, name in roots if module in sys.modules)
+    loaded = ((sys.modules.get(module), name) for module, name in roots)
+    return tuple(getattr(module, name) for module, name in loaded if hasattr(module, name))
+
+
+def look_anew(place: Path) -> None:
+    """Have fsspec forget what it has seen of a remote place, where other processes write."""
+    if is_remote(place):
+        cast("Any", place).fs.invalidate_cache()
 
 
 def is_remote(path: Path) -> bool:

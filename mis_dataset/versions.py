@@ -12,12 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from mis_dataset.assemble.layout import RECIPE
 from mis_dataset.assemble.manifest import peek_manifest
-from mis_dataset.assemble.parquet import read_groups
-from mis_dataset.errors import OutputError, StorageError
+from mis_dataset.diff import Version
+from mis_dataset.errors import DatasetError, OutputError, StorageError
 from mis_dataset.recipe import Cell, Recipe, fewer
 from mis_dataset.records import Screened
 
@@ -112,8 +110,9 @@ def check_kept(out: Path, rows: Iterable[Screened]) -> None:
     """
     try:
         published = dict(_published(out))
-    except (OSError, pa.ArrowException, KeyError) as error:
-        raise StorageError(f"{out} cannot be read: {error}; move it away, and build without it") from error
+    except (OSError, DatasetError, KeyError) as error:
+        why = "; ".join(error.problems) if isinstance(error, DatasetError) else error
+        raise StorageError(f"{out} cannot be read: {why}; move it away, and build without it") from error
     for row in rows:
         if published.get(row.scenario.id) == _content(row):
             del published[row.scenario.id]
@@ -134,16 +133,11 @@ def _content(row: Screened) -> _Content:
 
 def _published(out: Path) -> Iterator[tuple[str, _Content]]:
     """Every row of a dataset by its id; reads no image."""
-    images = {
-        row["id"]: tuple(image["sha256"] for image in row["images"])
-        for path in sorted((out / "provenance").glob("*.parquet"))
-        for group in read_groups(path, ["id", "images.list.element.sha256"])
-        for row in group.to_pylist()
-    }
-    for path in sorted((out / "data").glob("*.parquet")):
-        for group in read_groups(path, ["id", "question", "response"]):
-            for row in group.to_pylist():
-                yield row["id"], (row["question"], row["response"], images[row["id"]])
+    version = Version.local(out)
+    images = version.image_digests()
+    for path in version.data_files:
+        for row in version.rows(path, ["id", "question", "response"]):
+            yield row["id"], (row["question"], row["response"], images[row["id"]])
 
 
 def _parts(recipe: str) -> tuple[tuple[Mapping[Cell, int], ...], Mapping[str, Any]]:

@@ -70,6 +70,16 @@ class Repository:
         self.commits[oid] = files
         return oid
 
+    def last_change(self, path: str, oid: str) -> str:
+        """The last commit, up to one, in which a file changed."""
+        last, before = "", None
+        for name, files in self.commits.items():
+            if files.get(path) != before:
+                last, before = name, files.get(path)
+            if name == oid:
+                break
+        return last
+
     def resolve(self, revision: str) -> str:
         """The commit that a branch, a tag or a commit's id names."""
         oid = self.head if revision == "main" else self.tags.get(revision, revision)
@@ -143,7 +153,8 @@ class Hub:
     @property
     def writes(self) -> list[str]:
         """The requests that could have changed something."""
-        return [request for request in self.requests if request.split()[0] not in ("GET", "HEAD")]
+        changing = (request for request in self.requests if request.split()[0] not in ("GET", "HEAD"))
+        return [request for request in changing if "/paths-info/" not in request]  # which only asks
 
     def answer(self, request: str, call: Call, token: str) -> bytes:
         """Find what answers a request, and let it; one request at a time."""
@@ -228,8 +239,14 @@ class Hub:
 
     @_answers(f"POST {_API}/paths-info/([^/]+)")
     def paths_info(self, call: Call, name: str, revision: str) -> Any:
-        wanted = parse_qs(call.body.decode())["paths"]
-        return [entry for entry in self._entries(call, name, revision) if entry["path"] in wanted]
+        form = parse_qs(call.body.decode())
+        entries = [entry for entry in self._entries(call, name, revision) if entry["path"] in form["paths"]]
+        if form.get("expand", ["false"])[0].lower() == "true":
+            found = self._find(call, name, "read")
+            for entry in entries:
+                commit = found.last_change(entry["path"], found.resolve(revision))
+                entry["lastCommit"] = {"id": commit, "title": "Publish", "date": "2026-01-01T00:00:00.000Z"}
+        return entries
 
     @_answers("(?:GET|HEAD) /datasets/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
     def resolve(self, call: Call, name: str, revision: str, path: str) -> Any:

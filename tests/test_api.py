@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import shutil
 import subprocess
 import sys
 import types
@@ -13,8 +14,9 @@ from pathlib import Path
 
 import pytest
 from datasets import Dataset, DatasetDict, IterableDataset
-from hub import READER, WRITER, Hub
+from hub import READER, WRITER, Blob, Hub, Repository
 from huggingface_hub.utils import close_session
+from official_files import OfficialFiles
 from recipes import contents, tiny, tiny_text
 
 import mis_dataset
@@ -155,6 +157,15 @@ def test_a_folder_that_is_no_dataset_is_told(tmp_path: Path):
             mis_dataset.load(place)
 
 
+@pytest.mark.parametrize("config", ["default", "provenance"])
+def test_a_file_that_was_cut_off_is_told(mis: Path, tmp_path: Path, config: str):
+    cut = Path(shutil.copytree(mis, tmp_path / "mis"))
+    for path in cut.rglob("train-*.parquet"):
+        path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(DatasetError, match=rf"{cut} cannot be read:\n  - .*; `mis validate` says more"):
+        mis_dataset.load(cut, config)
+
+
 def test_what_validate_finds_is_listed(mis: Path, tmp_path: Path):
     assert mis_dataset.validate(str(mis)) == []
     [problem] = mis_dataset.validate(tmp_path)
@@ -207,3 +218,28 @@ def test_a_dataset_loads_from_the_hub_by_its_name(mis: Path, tmp_path: Path, mon
     rows, error = done.stdout.splitlines()[:2]
     assert int(rows) == len(mis_dataset.load(mis, "hard", "test"))
     assert error.startswith("DatasetError lab/mine is neither a directory here nor a dataset on the Hub")
+
+
+def test_a_token_opens_the_official_data(tmp_path: Path):
+    code = f"import mis_dataset\nprint(len(mis_dataset.load(config='paper', split='test', token='{READER}')))\n"
+    environment = {name: value for name, value in os.environ.items() if name not in ("HF_TOKEN", "HF_TOKEN_PATH")}
+    with Hub() as hub:
+        for name in ("train", "test"):
+            files = OfficialFiles(tmp_path / name).write(train=name == "train", test=name == "test").root
+            repository = hub.repositories[f"Tuwhy/MIS_{name.title()}"] = Repository(private=True)
+            repository.commit({path: Blob(data) for path, data in contents(files).items()})
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env={
+                **environment,
+                "PYTHONPATH": str(Path(mis_dataset.__file__).parents[1]),
+                "HF_ENDPOINT": hub.url,
+                "HF_HOME": str(tmp_path / "hf"),
+                "HF_HUB_DISABLE_XET": "1",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.stdout == "9\n", done.stderr

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import re
 import threading
 import time
 from collections import Counter
@@ -19,7 +20,16 @@ from chat_server import MODEL, ChatServer, Reply, Script, decode_image, drop, fa
 from PIL import Image
 from simulated_server import BASE_URL, SimulatedServer, simulated
 
-from mis_dataset.chat import Chat, ChatAnswer, ChatSettings, fill_prompt, jpeg_part, valid_unicode
+from mis_dataset.chat import (
+    Chat,
+    ChatAnswer,
+    ChatSettings,
+    VisionSettings,
+    fill_prompt,
+    jpeg_part,
+    text_part,
+    valid_unicode,
+)
 from mis_dataset.chat.client import retry_after
 from mis_dataset.chat.limiter import limiter_of
 from mis_dataset.errors import (
@@ -30,6 +40,7 @@ from mis_dataset.errors import (
     ServerUnreachableError,
     StorageError,
 )
+from mis_dataset.ledger import keeping_ledger
 from mis_dataset.options import identity
 from mis_dataset.records import Failed, Rejected
 from mis_dataset.seeds import stable_seed
@@ -344,9 +355,10 @@ def test_a_server_that_wants_a_key_after_all_says_how_to_name_one():
         ask(lambda call: fail(401), api_key_env="")
 
 
-def test_an_address_that_is_none_is_named():
-    with pytest.raises(BackendError, match="localhost:port"):
-        list(Asker(base_url="http://localhost:port/v1").ask(["hello"]))
+@pytest.mark.parametrize("address", ["http://localhost:port/v1", "http://[::1/v1", "http://[::g]/v1"])
+def test_an_address_that_is_none_is_named(address):
+    with pytest.raises(BackendError, match=re.escape(repr(address))):
+        list(Asker(base_url=address).ask(["hello"]))
 
 
 def test_an_unknown_model_is_named_with_its_server():
@@ -427,7 +439,7 @@ def test_retries_are_bounded():
     with ChatServer(lambda call: fail(500)) as server:
         with pytest.raises(ServerUnreachableError):
             list(Asker(base_url=server.base_url, max_retries=3).ask(["hello"]))
-        assert len(server.calls) == 4
+        assert [call.texts[-1] for call in server.calls] == ["hello"] * 4 + ["Hello."] * 4
 
 
 def test_retry_after_is_honoured():
@@ -644,10 +656,60 @@ def test_a_time_out_says_how_long_it_waited():
     assert results[0] == Failed("timed_out", "no answer within 0.2 s")
 
 
+@pytest.mark.parametrize("place", [0, 10, 29])
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_items_side_by_side_that_get_no_answer_fail_alone(place, concurrency):
+    # A gateway's filter may mind all of a kind, and what is of a kind lies side by side.
+    questions = [f"{'bad' if place <= number < place + 3 else 'good'} {number}" for number in range(32)]
+    results, _ = ask(poisoned, questions, concurrency=concurrency)
+    assert [isinstance(result, Failed) for result in results] == [name.startswith("bad") for name in questions]
+
+
+def test_an_item_that_is_the_only_one_fails_alone():
+    # Of a last shard, perhaps: the build must not stop there for good.
+    results, _ = ask(poisoned, ["bad"])
+    assert [type(result) for result in results] == [Failed]
+
+
+def test_items_side_by_side_fail_alone_when_nothing_else_is_left_to_ask(tmp_path):
+    questions = ["a", "b", "bad 1", "bad 2", "bad 3", "c"]
+    with ChatServer(poisoned) as server:
+        for _ in range(2):
+            with keeping_ledger(tmp_path / "ledger.sqlite"):
+                results = list(Asker(base_url=server.base_url).ask(questions))
+            assert [isinstance(result, Failed) for result in results] == [False, False, True, True, True, False]
+        assert Counter(call.texts[-1] for call in server.calls)["a"] == 1
+
+
+def test_that_a_server_was_greeted_back_before_says_nothing(tmp_path):
+    questions = ["a", "bad 1", "bad 2", "bad 3", "b"]
+    with ChatServer(poisoned) as server, keeping_ledger(tmp_path / "ledger.sqlite"):
+        asker = Asker(base_url=server.base_url)
+        assert len(list(asker.ask(questions))) == 5
+        server.script = lambda call: fail(500)
+        with pytest.raises(ServerUnreachableError, match="none of 3 rows in a row"):
+            list(asker.ask(questions))
+
+
+def test_a_server_that_answers_texts_alone_is_of_no_use_to_who_shows_images(tmp_path):
+    picture = tmp_path / "red.png"
+    Image.new("RGB", (8, 8), "red").save(picture)
+
+    @dataclass(frozen=True, kw_only=True)
+    class Shower(VisionSettings):
+        async def look(self, chat: Chat, question: str) -> ChatAnswer | Rejected | Failed:
+            return await chat.ask([{"role": "user", "content": [*self.show([picture]), text_part(question)]}])
+
+    with ChatServer(lambda call: fail(500) if call.image_urls else echo(call)) as server:
+        shower = Shower(base_url=server.base_url, model="m", api_key_env="", max_retries=0, concurrency=1)
+        with pytest.raises(ServerUnreachableError, match="none of 3 rows in a row"):
+            list(shower.converse(shower.look, list("abcdefghijkl")))
+
+
 def test_a_server_that_dies_halfway_stops_the_work_and_fails_no_item():
     # The rows without an answer must stay undone, so that a second run does them.
-    with ChatServer(poisoned) as server:
-        results = Asker(base_url=server.base_url, concurrency=1).ask(["a", "b", "bad 1", "bad 2", "bad 3", "c"])
+    with ChatServer(outage(2, 10**9)) as server:
+        results = Asker(base_url=server.base_url, concurrency=1).ask(list("abcdef"))
         assert [next(results).text, next(results).text] == ["a", "b"]
         with pytest.raises(ServerUnreachableError, match=r"none of 3 rows.*server_error"):
             next(results)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 from hub import WRITER, Hub
@@ -117,6 +118,18 @@ def test_another_order_is_a_change(shelf: Path, plain: Path, rows: Rows):
     assert (found.is_reordered, found.is_empty, found.same) == (True, False, len(rows))
     assert "in another order" in str(found)
     assert not changes(plain, plain).is_reordered
+
+
+def test_rows_that_come_from_another_subset_do_not_reorder_those_they_join(shelf: Path, plain: Path, rows: Rows):
+    family = next(row for row in rows if row.scenario.subset == "hard").scenario.family
+    moved = [
+        replace(row, scenario=replace(row.scenario, subset="easy")) for row in rows if row.scenario.family == family
+    ]
+    # They come first, before rows that stood before them.
+    joined = written(shelf, "joined", [*moved, *(row for row in rows if row.scenario.family != family)])
+    found = changes(plain, joined)
+    assert {row.id for row in found.changed} == {row.scenario.id for row in moved}
+    assert not found.is_reordered
 
 
 def test_new_rows_between_others_do_not_reorder_them(shelf: Path, plain: Path, rows: Rows):
@@ -245,6 +258,38 @@ def test_quiet_says_it_by_the_exit_code_alone(shelf: Path, plain: Path, rows: Ro
 def test_a_broken_file_is_named(shelf: Path, plain: Path, rows: Rows, tmp_path: Path):
     broken = shutil.copytree(written(shelf, "whole", rows[1:]), tmp_path / "broken")
     (broken / "data" / "train-00000-of-00001.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DatasetError, match=r"broken cannot be read:\n  - data/train-00000-of-00001.parquet"):
+        run(plain, broken)
+
+
+@pytest.mark.parametrize("damage", [None, b"seed =", b'name = "\xe9"'])
+def test_a_broken_recipe_is_named(plain: Path, tmp_path: Path, damage: bytes | None):
+    broken = shutil.copytree(plain, tmp_path / "broken")
+    (broken / "recipe.toml").unlink() if damage is None else (broken / "recipe.toml").write_bytes(damage)
+    with pytest.raises(DatasetError, match=r"broken cannot be read:\n  - recipe.toml: .*`mis validate` says more"):
+        run(plain, broken)
+
+
+@pytest.mark.parametrize(
+    ("path", "lost"),
+    [
+        ("data/train-00000-of-00001.parquet", "relation"),
+        ("provenance/train-00000-of-00001.parquet", "images"),
+    ],
+)
+def test_columns_that_are_missing_are_named(shelf: Path, plain: Path, rows: Rows, tmp_path: Path, path: str, lost: str):
+    broken = shutil.copytree(written(shelf, "columns", [relabelled(row) for row in rows]), tmp_path / "broken")
+    pq.write_table(pq.read_table(broken / path).drop_columns(lost), broken / path)
+    with pytest.raises(DatasetError, match=rf"broken cannot be read:\n  - {path}: it has no {lost}"):
+        run(plain, broken)
+
+
+def test_a_file_that_is_torn_inside_is_named(shelf: Path, plain: Path, rows: Rows, tmp_path: Path):
+    broken = shutil.copytree(written(shelf, "torn", [relabelled(row) for row in rows]), tmp_path / "broken")
+    path = broken / "data" / "train-00000-of-00001.parquet"
+    data = path.read_bytes()
+    footer = 8 + int.from_bytes(data[-8:-4], "little")
+    path.write_bytes(data[:4] + b"\xff" * (len(data) - 4 - footer) + data[-footer:])
     with pytest.raises(DatasetError, match=r"broken cannot be read:\n  - data/train-00000-of-00001.parquet"):
         run(plain, broken)
 

@@ -22,6 +22,8 @@ LAYERS = [
         "mistakes",
         "agreement",
         "budget",
+        "stopping",
+        "traffic",
     },
     {"backends", "ledger", "storage", "tables"},
     {"recipe_checks"},

@@ -1,6 +1,7 @@
 """``load_dataset("mis")`` after ``import mis_dataset``: from any folder, the right dataset, never a stale one."""
 
 import importlib.metadata
+import json
 import logging
 import os
 import subprocess
@@ -129,6 +130,16 @@ def test_two_folders_do_not_share_a_cache_entry(built, tmp_path, monkeypatch):
 def test_a_data_dir_that_is_no_dataset_is_refused(tmp_path):
     with pytest.raises(DatasetError, match="is not a dataset"):
         load_dataset("mis", data_dir=str(tmp_path))
+
+
+@pytest.mark.parametrize("is_named", [False, True])
+def test_a_dataset_of_a_later_version_is_refused_and_the_preview_no_stand_in(tmp_path, monkeypatch, is_named):
+    manifest = json.loads((sample_dataset(tmp_path, 6) / "manifest.json").read_text())
+    (tmp_path / "mis" / "manifest.json").write_text(json.dumps({**manifest, "format": 2, "new": []}))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DatasetError, match=r"mis was written by a later version(.|\n)*pip install --upgrade") as caught:
+        load_dataset("mis", data_dir="mis" if is_named else None)
+    assert len(caught.value.problems) == 1
 
 
 @pytest.mark.usefixtures("preview")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -10,17 +11,19 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hub import READER, WRITER, Blob, Hub, Repository
 from huggingface_hub.utils import close_session
-from samples import sample_dataset
+from samples import sample_dataset, sample_facts, sample_rows
 
+from mis_dataset.assemble import assemble
+from mis_dataset.assemble.layout import CHANGELOG
 from mis_dataset.assemble.manifest import read_manifest
 from mis_dataset.errors import DatasetError, PublishAuthError, PublishError, UsageError
 from mis_dataset.publish import plan_push, push
-from mis_dataset.publish.changelog import CHANGELOG
 
 # `huggingface_hub` uploads in a way that its own HTTP library discourages.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>' to upload:DeprecationWarning")
@@ -221,6 +224,37 @@ def test_a_version_that_cannot_be_read_is_replaced_and_not_compared(hub: Hub, fi
     assert "nothing to compare them with" in changelog(hub)
 
 
+def spoil(hub: Hub, files: dict[str, bytes]) -> None:
+    """Change files on the Hub by hand."""
+    repository = hub.repositories[REPO]
+    repository.commit({**repository.files, **{path: Blob(data) for path, data in files.items()}})
+
+
+@pytest.mark.parametrize("damage", [{"manifest.json": b"{}"}, {"recipe.toml": b"seed ="}, {"recipe.toml": b"\xe9"}])
+def test_the_history_outlives_a_version_that_cannot_be_read(
+    hub: Hub, first: Path, second: Path, damage: dict[str, bytes]
+):
+    push(first, REPO, tag="v1.0.0")
+    spoil(hub, {"manifest.json": hub.repositories[REPO].files["manifest.json"].data + b"\n", **damage})
+    assert push(second, REPO, tag="v1.1.0").plan.changes is None
+    title, latest, earlier = changelog(hub).split("\n## ")
+    assert title.startswith("# Changelog\n")
+    assert latest.startswith("v1.1.0")
+    assert "nothing to compare them with" in latest
+    assert earlier.startswith("v1.0.0")
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_version_of_a_later_format_is_not_replaced(hub: Hub, first: Path, second: Path, dry_run: bool):
+    push(first, REPO)
+    manifest = json.loads(hub.repositories[REPO].files["manifest.json"].data)
+    spoil(hub, {"manifest.json": json.dumps({**manifest, "format": 2, "new": []}).encode()})
+    hub.requests.clear()
+    with pytest.raises(DatasetError, match=r"lab/mis@\w+ was written by a later version(.|\n)*pip install --upgrade"):
+        push(second, REPO, dry_run=dry_run)
+    assert hub.writes == []
+
+
 def test_a_dry_run_tells_what_would_change(hub: Hub, first: Path, second: Path):
     push(first, REPO)
     plan = push(second, REPO, dry_run=True).plan
@@ -272,6 +306,31 @@ def test_a_first_push_that_broke_off_between_commits_is_finished_by_the_next(hub
     hub.before = lambda request: None
     push(first, REPO)
     assert remote(hub) == contents(first)
+
+
+# Its first commit has new rows beside the old manifest, which would be taken for those of the version before.
+@pytest.mark.usefixtures("few_a_commit")
+def test_after_a_push_that_broke_off_between_commits_the_next_still_tells_all_that_changed(
+    hub: Hub, first: Path, tmp_path: Path
+):
+    rows = sample_rows(tmp_path / "images", 6)
+    other = [replace(row, label=replace(row.label, answer="I would rather not.")) for row in rows]
+    facts = replace(sample_facts(other), fingerprint="f" * 64)
+    assemble(other, facts, tmp_path / "images", tmp_path / "mis")
+    push(first, REPO)
+    commits: list[str] = []
+
+    def breaks_off(request: str) -> int | None:
+        commits.extend([request] * request.startswith("POST /api/datasets/lab/mis/commit"))
+        return 500 if len(commits) == 2 else None
+
+    hub.before = breaks_off
+    with pytest.raises(PublishError):
+        push(tmp_path / "mis", REPO)
+    hub.before = lambda request: None
+    assert plan_push(tmp_path / "mis", REPO).upload.keys() < contents(tmp_path / "mis").keys()
+    push(tmp_path / "mis", REPO)
+    assert f"{len(rows)} changed (response {len(rows)}, answer {len(rows)}), 0 the same" in changelog(hub)
 
 
 # Dry runs

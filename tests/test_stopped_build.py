@@ -49,3 +49,23 @@ def test_a_build_that_is_told_to_stop_keeps_what_is_in_flight(tmp_path: Path, nu
         assert repeats(log, server.calls) == Repeats(0, 0, 0)
         build(recipe, tmp_path / "again", tmp_path / "other_work")
     assert lasting(tmp_path / "again") == lasting(tmp_path / "mis")
+
+
+def test_a_build_that_waits_for_one_slow_answer_is_told_to_stop(tmp_path: Path):
+    # All other answers of the shard are there, and the first row of all may take longer than anybody waits.
+    log = tmp_path / "drawn.log"
+    with ChatServer(lambda call: later(script(call), 600 if call.number == 0 else 0)) as server:
+        text = durable_text(server.base_url, log).replace("max_retries = 0", "max_retries = 0\ngrace_s = 1.0")
+        recipe = tiny(tmp_path, text)
+        with mis(build_command(tmp_path)) as process:
+            wait_until(lambda: len(server.calls) >= 3)
+            begun = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            done = finish(process)
+        assert time.monotonic() - begun < 1 + 15
+        assert done.code == 130
+
+        server.script = script
+        build(recipe, tmp_path / "mis", tmp_path / "work")
+        # The slow one alone was given up.
+        assert repeats(log, server.calls) == Repeats(0, 1, 0)

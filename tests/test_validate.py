@@ -150,6 +150,14 @@ def test_every_number_and_word_of_the_card_is_compared_with_the_data(copy, old, 
     assert "but should be" in problem.message
 
 
+# Signed: where the digest is wrong as well, that alone would be told.
+@pytest.mark.parametrize("path", ["README.md", "croissant.json", "recipe.toml"])
+def test_a_text_that_is_none_is_named(copy, path):
+    (copy / path).write_bytes((copy / path).read_bytes() + b"# \xe9\n")
+    _sign(copy)
+    assert {problem.where for problem in validate(copy)} == {path}
+
+
 def test_a_forged_funnel_shows_in_the_card(copy):
     manifest = json.loads((copy / "manifest.json").read_text())
     manifest["funnel"][0]["count"] += 1

@@ -15,7 +15,7 @@ from recipes import contents, tiny, tiny_text
 from test_pipeline import Notes
 
 from mis_dataset.assemble.manifest import read_manifest
-from mis_dataset.errors import OutputError, RecipeError
+from mis_dataset.errors import OutputError, RecipeError, StorageError
 from mis_dataset.pipeline import build
 from mis_dataset.recipe import Recipe, load_recipe
 from mis_dataset.start import dry_run
@@ -191,7 +191,45 @@ def test_a_limited_recipe_has_no_past(grown: Grown):
     assert carried.versions == (*carried.earlier, carried.quotas)
 
 
+def test_what_a_build_killed_within_the_swap_had_moved_away_is_gone_on_from(tmp_path: Path):
+    mis = grow(tmp_path, SMALL)
+    before = rows(mis)
+    mis.rename(tmp_path / ".mis.earlier")
+    assert_grown(before, rows(grow(tmp_path, LARGE)))
+    assert tomllib.loads((mis / "recipe.toml").read_text())["earlier"] == [SMALL]
+
+
+def test_what_was_fetched_from_the_hub_can_grow_and_keeps_what_came_with_it(tmp_path: Path):
+    mis = grow(tmp_path, SMALL)
+    came = {".gitattributes": b"*.parquet filter=lfs\n", ".cache/huggingface/notes": b"1", "CHANGELOG.md": b"# Changes"}
+    for path, data in came.items():
+        (mis / path).parent.mkdir(parents=True, exist_ok=True)
+        (mis / path).write_bytes(data)
+    grow(tmp_path, LARGE)
+    assert contents(mis).items() > came.items()
+    assert validate(mis) == []
+
+
 # What it refuses
+
+
+def test_files_that_would_be_lost_are_refused_before_anything_is_made(tmp_path: Path):
+    mis = grow(tmp_path, SMALL)
+    (mis / "notes.txt").write_text("mine")
+    drawn = seen(tmp_path / "drawn.txt")
+    with pytest.raises(OutputError, match=r"also holds notes\.txt; move that away"):
+        grow(tmp_path, LARGE)
+    assert seen(tmp_path / "drawn.txt") == drawn
+
+
+@pytest.mark.parametrize("folder", ["data", "provenance"])
+def test_rows_that_cannot_be_read_are_not_taken_for_gone(tmp_path: Path, folder: str):
+    (path,) = grow(tmp_path, SMALL).glob(f"{folder}/train-*.parquet")
+    path.write_bytes(path.read_bytes()[:-100])
+    before = contents(tmp_path / "mis")
+    with pytest.raises(StorageError, match=rf"mis cannot be read(.|\n)*{folder}/{path.name}(.|\n)*build without it"):
+        grow(tmp_path, LARGE)
+    assert contents(tmp_path / "mis") == before
 
 
 def test_an_earlier_version_that_wants_more_is_a_mistake(tmp_path: Path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,8 @@ TEMPLATE = "template"
 
 Made = tuple[str, str]
 """A model and its revision."""
+Kind = tuple[str, str]
+"""A category and a sub-category of it; what an imported row does not say is empty."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,7 @@ class Counts:
 
     rows: int
     subset_intent: Counter[tuple[str, str]]  # subset, intent
-    cells: Counter[tuple[str, str, str]]  # sub-category, subset, intent
-    categories: Mapping[str, str]  # of each sub-category
+    cells: Counter[tuple[Kind, str, str]]  # kind, subset, intent
     relations: Counter[str]  # of the rows that have one
     images_per_row: Counter[int]
     harmful: int
@@ -46,11 +47,19 @@ class Counts:
         return [subset for subset in SUBSETS if self.subset(subset)]
 
     @property
-    def sub_categories(self) -> list[str]:
-        """The sub-categories that have rows, in the taxonomy's order; then others, which imported rows may have."""
-        known = list(taxonomy().sub_categories)
-        others = sorted(self.categories.keys() - set(known), key=lambda name: (not name, name))
-        return [name for name in [*known, *others] if name in self.categories]
+    def kinds(self) -> list[Kind]:
+        """The kinds of harm that have rows, in the taxonomy's order; then others, which imported rows may have."""
+        found = {kind for kind, _, _ in self.cells}
+        known = [(sub.category, name) for name, sub in taxonomy().sub_categories.items()]
+        others = sorted(found - set(known), key=lambda kind: (not kind[1], kind[1], not kind[0], kind[0]))
+        return [kind for kind in [*known, *others] if kind in found]
+
+    @property
+    def labels(self) -> dict[Kind, str]:
+        """What to call each of `kinds` on one line: its sub-category, and its category where that is not enough."""
+        times = Counter(name for _, name in self.kinds)
+        whole = {kind: ": ".join(dict.fromkeys(part or "not given" for part in kind)) for kind in self.kinds}
+        return {kind: kind[1] if kind[1] and times[kind[1]] == 1 else text for kind, text in whole.items()}
 
     @property
     def images(self) -> int:
@@ -71,20 +80,19 @@ class Counts:
         """The rows of a subset."""
         return sum(self.subset_intent[subset, intent] for intent in ("harmful", "benign"))
 
-    def cell(self, sub_category: str, subset: str) -> int:
-        """The rows of a sub-category in a subset."""
-        return sum(self.cells[sub_category, subset, intent] for intent in ("harmful", "benign"))
+    def cell(self, kind: Kind, subset: str) -> int:
+        """The rows of a kind in a subset."""
+        return sum(self.cells[kind, subset, intent] for intent in ("harmful", "benign"))
 
-    def sub_category(self, name: str) -> int:
-        """The rows of a sub-category."""
-        return sum(self.cell(name, subset) for subset in SUBSETS)
+    def kind(self, kind: Kind) -> int:
+        """The rows of a kind."""
+        return sum(self.cell(kind, subset) for subset in SUBSETS)
 
 
 def count(rows: Iterable[Screened]) -> Counts:
     """Count everything that the card tells of the rows, which are read once."""
     subset_intent: Counter[tuple[str, str]] = Counter()
-    cells: Counter[tuple[str, str, str]] = Counter()
-    categories: dict[str, str] = {}
+    cells: Counter[tuple[Kind, str, str]] = Counter()
     relations: Counter[str] = Counter()
     images_per_row: Counter[int] = Counter()
     teachers: Counter[Made] = Counter()
@@ -95,8 +103,7 @@ def count(rows: Iterable[Screened]) -> Counts:
     for row in rows:
         scenario = row.scenario
         subset_intent[scenario.subset, scenario.intent] += 1
-        cells[scenario.sub_category, scenario.subset, scenario.intent] += 1
-        categories[scenario.sub_category] = scenario.category
+        cells[(scenario.category, scenario.sub_category), scenario.subset, scenario.intent] += 1
         relations.update([scenario.relation] if scenario.relation else [])
         images_per_row[len(scenario.images)] += 1
         teachers[row.label.teacher, row.label.revision] += 1
@@ -109,7 +116,6 @@ def count(rows: Iterable[Screened]) -> Counts:
         rows=subset_intent.total(),
         subset_intent=subset_intent,
         cells=cells,
-        categories=categories,
         relations=relations,
         images_per_row=images_per_row,
         harmful=sum(count for (_, intent), count in subset_intent.items() if intent == "harmful"),

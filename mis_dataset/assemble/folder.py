@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from mis_dataset.assemble.layout import MANIFEST, RECIPE
+from mis_dataset.assemble.layout import MANIFEST, RECIPE, is_foreign
 from mis_dataset.assemble.manifest import peek_manifest
 from mis_dataset.errors import OutputError
 from mis_dataset.run.shards import storage_error
@@ -19,30 +19,45 @@ def fresh_directory(out: Path, fingerprint: str, replaces: str = "") -> Iterator
     """A temporary directory that becomes ``out`` if the block succeeds, and vanishes if it does not.
 
     An earlier build with this fingerprint, or with the one that it ``replaces``, goes; anything else is left alone.
+    What in its directory is none of the dataset's (see `is_foreign`) moves into the new one. A link is followed.
 
     Raises:
         OutputError: ``out`` holds something that must not be replaced.
         StorageError: the disk is full, or something cannot be written.
     """
-    out = out.absolute()
-    partial, earlier = (out.with_name(f".{out.name}.{suffix}") for suffix in ("partial", "earlier"))
+    out = out.resolve()
+    partial, earlier = _partial(out), _earlier(out)
     try:
+        put_back(out)
         if not replaces or held_fingerprint(out) != replaces:
             holds(out, fingerprint)
-        _refuse_strangers(out)
-        for left_by_a_killed_build in (partial, earlier):
-            if left_by_a_killed_build.exists():
-                shutil.rmtree(left_by_a_killed_build)
+        refuse_strangers(out)
+        _clear(out)
         partial.mkdir(parents=True)
         yield partial
         if out.exists():
             out.rename(earlier)
         partial.rename(out)
+        _clear(out)
     except OSError as error:
         raise storage_error(error, out) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    shutil.rmtree(earlier, ignore_errors=True)
+        put_back(out)
+
+
+def put_back(out: Path) -> None:
+    """Put the earlier dataset back where a new one was to take its place, and the build was ended in between.
+
+    Raises:
+        StorageError: it cannot be moved.
+    """
+    out = out.resolve()
+    try:
+        if _earlier(out).exists() and held_fingerprint(out) is None:
+            _earlier(out).rename(out)
+    except OSError as error:
+        raise storage_error(error, out) from error
 
 
 def holds(out: Path, fingerprint: str) -> bool:
@@ -99,9 +114,42 @@ def earlier_rounds(out: Path, recipe: str, stages: Mapping[str, str]) -> str:
     return str(manifest["fingerprint"]) if theirs == ours and held < wanted else ""
 
 
-def _refuse_strangers(out: Path) -> None:
+def own_files(directory: Path) -> set[str]:
+    """The paths of all files in a dataset's directory, but for its manifest and what is none of the dataset's."""
+    files = (path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file())
+    return {path for path in files if path != MANIFEST and not is_foreign(path)}
+
+
+def refuse_strangers(out: Path) -> None:
+    """See that the dataset in ``out``, if there is one, can be replaced without a loss.
+
+    Raises:
+        OutputError: there are files that it does not list.
+    """
     manifest = peek_manifest(out)
-    known = {MANIFEST, *manifest["files"]} if manifest else set()
-    files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
-    if strangers := sorted(files - known):
+    known = set(manifest["files"]) if manifest else set()
+    if strangers := sorted(own_files(out) - known):
         raise OutputError(f"{out} also holds {', '.join(strangers[:5])}; move that away, a new build would delete it")
+
+
+def _partial(out: Path) -> Path:
+    """Where the new dataset grows; what a build leaves here is rubbish."""
+    return out.with_name(f".{out.name}.partial")
+
+
+def _earlier(out: Path) -> Path:
+    """Where the earlier dataset waits until the new one is in its place."""
+    return out.with_name(f".{out.name}.earlier")
+
+
+def _clear(out: Path) -> None:
+    """Remove what lies beside the dataset in ``out``, which gets what was none of the earlier dataset's."""
+    partial, earlier = _partial(out), _earlier(out)
+    shutil.rmtree(partial, ignore_errors=True)
+    if earlier.exists():
+        for path in list(earlier.iterdir()):
+            if is_foreign(path.name) and not (out / path.name).exists():
+                path.rename(out / path.name)
+        # Under its own name, the half of it that a killed build left would be put back.
+        earlier.rename(partial)
+        shutil.rmtree(partial, ignore_errors=True)

@@ -12,7 +12,7 @@ CROISSANT = "croissant.json"
 RECIPE = "recipe.toml"
 MANIFEST = "manifest.json"
 CHANGELOG = "CHANGELOG.md"
-"""On the Hub alone: there, a push tells what each version changed."""
+"""Written on the Hub alone: there, a push tells what each version changed."""
 COMPOSITION = "assets/composition.png"
 PREVIEW = "assets/preview.png"
 
@@ -24,6 +24,14 @@ CONFIGS = {
     "provenance": {"train": "provenance/train-*", "test": "provenance/test-*"},
 }
 """For every config, the pattern of each split's files."""
+
+
+def is_foreign(path: str) -> bool:
+    """Whether what lies in a dataset's directory is none of the dataset's, but came with it or was put beside it.
+
+    What is hidden is git's, or the notes of clients that fetched the dataset from the Hub; the changelog is the Hub's.
+    """
+    return path.startswith(".") or path == CHANGELOG
 
 
 def data_stem(subset: str) -> str:

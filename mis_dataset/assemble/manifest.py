@@ -15,7 +15,7 @@ from mis_dataset import __version__
 from mis_dataset.assemble.facts import BuildFacts
 from mis_dataset.assemble.layout import MANIFEST
 from mis_dataset.budget import per_row
-from mis_dataset.errors import DatasetError
+from mis_dataset.errors import DatasetError, LaterFormatError
 from mis_dataset.records import SUBSETS, Outline, side_of
 from mis_dataset.schema import checker, load_schema
 
@@ -91,19 +91,36 @@ def read_manifest(directory: Path) -> dict[str, Any]:
 
     Raises:
         DatasetError: there is none, or it breaks its schema; every problem is listed.
+        LaterFormatError: a later version of this package wrote it.
     """
-    path = directory / MANIFEST
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        text = (directory / MANIFEST).read_bytes()
     except OSError as error:
         remedy = "give the directory that `mis build` wrote"
         raise DatasetError(f"{directory} is not a dataset:", [f"{MANIFEST}: {error.strerror}; {remedy}"]) from error
+    return parse_manifest(text, str(directory))
+
+
+def parse_manifest(text: bytes, place: str) -> dict[str, Any]:
+    """A manifest, checked.
+
+    Args:
+        text: the file's.
+        place: what to call the dataset.
+
+    Raises:
+        DatasetError: it breaks its schema; every problem is listed.
+        LaterFormatError: a later version of this package wrote it.
+    """
+    try:
+        manifest: dict[str, Any] = json.loads(text)
     except ValueError as error:
-        raise DatasetError(f"{directory} is not a dataset:", [f"{MANIFEST}: not valid JSON: {error}"]) from error
+        raise DatasetError(f"{place} is not a dataset:", [f"{MANIFEST}: not valid JSON: {error}"]) from error
+    # Before the schema, which knows this format alone.
     if isinstance(manifest, dict) and isinstance(manifest.get("format"), int) and manifest["format"] > FORMAT:
         found = f"{MANIFEST}: its format is {manifest['format']}, and this version knows {FORMAT}"
         remedy = "pip install --upgrade mis-dataset"
-        raise DatasetError(f"{directory} was written by a later version of mis-dataset:", [f"{found}; {remedy}"])
+        raise LaterFormatError(f"{place} was written by a later version of mis-dataset:", [f"{found}; {remedy}"])
     if problems := checker(load_schema("manifest"))(manifest):
-        raise DatasetError(f"{path} breaks its schema:", problems)
+        raise DatasetError(f"{place}/{MANIFEST} breaks its schema:", problems)
     return manifest

@@ -32,9 +32,9 @@ _NOT_SHOWN = ("Erotic", "Self-Harm")
 
 def draw_composition(counts: Counts, path: Path) -> None:
     """Horizontal bars: rows per sub-category, by subset and intent; about 1000 pixels wide."""
-    names = counts.sub_categories
+    labels = counts.labels
     top = _MARGIN + 64
-    canvas = _Canvas(_LABELS + _BARS + 3 * _MARGIN, top + _ROW * len(names) + _MARGIN)
+    canvas = _Canvas(_LABELS + _BARS + 3 * _MARGIN, top + _ROW * len(labels) + _MARGIN)
     canvas.text((_MARGIN, _MARGIN), f"{counts.rows} rows by sub-category, subset and intent", 19)
     left = float(_MARGIN)
     for subset in counts.subsets:
@@ -43,17 +43,17 @@ def draw_composition(counts: Counts, path: Path) -> None:
                 canvas.box((left, _MARGIN + 36, left + 14, _MARGIN + 50), colour)
                 left += 20
                 left += canvas.text((left, _MARGIN + 35), f"{subset}, {intent}", 14) + 18
-    longest = max((counts.sub_category(name) for name in names), default=1)
-    for place, name in enumerate(names):
+    longest = max(map(counts.kind, labels), default=1)
+    for place, (kind, label) in enumerate(labels.items()):
         y = top + _ROW * place
-        canvas.text((_LABELS, y + 2), name or "not given", 15, align_right=True)
+        canvas.text((_LABELS, y + 2), label, 15, align_right=True)
         x = float(_LABELS + 12)
         for subset in SUBSETS:
             for intent, colour in zip(_INTENTS, _HUES[subset], strict=True):
-                width = _BARS * counts.cells[name, subset, intent] / longest
+                width = _BARS * counts.cells[kind, subset, intent] / longest
                 canvas.box((x, y, x + width, y + _BAR), colour)
                 x += width
-        canvas.text((x + 8, y + 2), str(counts.sub_category(name)), 15, _PALE)
+        canvas.text((x + 8, y + 2), str(counts.kind(kind)), 15, _PALE)
     canvas.save(path)
 
 
@@ -109,6 +109,7 @@ class _Canvas:
     def __init__(self, width: int, height: int) -> None:
         self._image = Image.new("RGB", (width * _SCALE, height * _SCALE), _PAPER)
         self._draw = ImageDraw.Draw(self._image)
+        self._pictures: list[tuple[tuple[int, int], Image.Image]] = []
 
     def box(self, corners: tuple[float, float, float, float], colour: str) -> None:
         left, top, right, bottom = (round(value * _SCALE) for value in corners)
@@ -125,12 +126,13 @@ class _Canvas:
         return self._draw.textlength(text, font) / _SCALE
 
     def image(self, at: tuple[int, int], picture: Image.Image, side: int) -> None:
-        """Fit a picture into a square."""
-        fitted = ImageOps.contain(picture, (side * _SCALE, side * _SCALE), Image.Resampling.LANCZOS)
-        self._image.paste(fitted, (at[0] * _SCALE, at[1] * _SCALE))
+        """Fit a picture into a square; it comes on top of all else, made smaller once only."""
+        self._pictures.append((at, ImageOps.contain(picture, (side, side), Image.Resampling.LANCZOS)))
 
     def save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         width, height = self._image.size
         smooth = self._image.resize((width // _SCALE, height // _SCALE), Image.Resampling.LANCZOS)
+        for at, picture in self._pictures:
+            smooth.paste(picture, at)
         smooth.save(path, optimize=True)

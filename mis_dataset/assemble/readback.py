@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 
 from mis_dataset.agreement import Agreement
 from mis_dataset.assemble.facts import BuildFacts, Imported, Quota
-from mis_dataset.assemble.layout import RECIPE, data_stem
+from mis_dataset.assemble.layout import RECIPE, data_stem, matching
 from mis_dataset.budget import Cost
 from mis_dataset.decontaminate import Contamination
 from mis_dataset.funnel import Checks, FunnelStep
@@ -21,30 +22,50 @@ from mis_dataset.run.arrow import from_row
 from mis_dataset.schema import arrow_schema
 
 
-def read_rows(directory: Path, files: Mapping[str, Any]) -> list[Screened]:
-    """All rows in the order of the subsets; what a dataset does not tell (the composer's outline) stays empty.
+class ReadBack:
+    """The rows of a dataset in the order of the subsets, read again whenever they are wanted.
+
+    What a dataset does not tell (the composer's outline) stays empty. One row group is in memory at a time.
 
     Args:
         directory: the dataset's.
-        files: the manifest's ``files``.
-
-    Raises:
-        KeyError: a row has no provenance.
+        files: the paths of its files.
     """
-    provenance = {
-        row["id"]: row
-        for path in sorted(files)
-        if path.startswith("provenance/")
-        for row in pq.read_table(directory / path).to_pylist()
-    }
-    columns = [name for name in arrow_schema("row").names if name not in ("images", "messages")]
-    return [
-        _screened(row, provenance[row["id"]])
-        for subset in SUBSETS
-        for path in sorted(files)
-        if path.startswith(f"{data_stem(subset)}-0")
-        for row in pq.read_table(directory / path, columns=columns).to_pylist()
-    ]
+
+    def __init__(self, directory: Path, files: Iterable[str]) -> None:
+        self._directory = directory
+        self._rows = [path for subset in SUBSETS for path in matching(files, f"{data_stem(subset)}-0*")]
+        self._made = [path for side in ("train", "test") for path in matching(files, f"provenance/{side}-*")]
+
+    def __iter__(self) -> Iterator[Screened]:
+        """Every row.
+
+        Raises:
+            KeyError: the provenance is of other rows, or in another order.
+        """
+        return self._since(0)
+
+    def __getitem__(self, place: int, /) -> Screened:
+        """The row at a place; reads only the row group in which it lies."""
+        return next(self._since(place))
+
+    def _since(self, place: int) -> Iterator[Screened]:
+        columns = [name for name in arrow_schema("row").names if name not in ("images", "messages")]
+        entries = self._entries(self._rows, place, columns), self._entries(self._made, place)
+        for row, made in itertools.zip_longest(*entries, fillvalue={"id": None}):
+            if row["id"] != made["id"]:
+                raise KeyError(f"{row['id'] or made['id']}: its provenance is not in the same place")
+            yield _screened(row, made)
+
+    def _entries(self, paths: Sequence[str], place: int, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+        """What the files hold, from a place on."""
+        for path in paths:
+            with pq.ParquetFile(self._directory / path) as file:
+                for group in range(file.num_row_groups):
+                    rows = file.metadata.row_group(group).num_rows
+                    if place < rows:
+                        yield from file.read_row_group(group, columns).to_pylist()[place:]
+                    place = max(place - rows, 0)
 
 
 def read_facts(directory: Path, manifest: Mapping[str, Any]) -> BuildFacts:

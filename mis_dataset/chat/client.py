@@ -82,8 +82,8 @@ class Chat:
         self._key = _key(settings.api_key_env)
         self._openai = openai = require("openai", "openai")
         self._httpx = httpx = require("httpx2", "openai")
-        transport = over_aiohttp(settings.base_url, settings.concurrency)
         try:
+            transport = over_aiohttp(settings.base_url, settings.concurrency)
             self._client = openai.AsyncOpenAI(
                 base_url=settings.base_url,
                 api_key=self._key or "none",

@@ -7,10 +7,13 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, suppress
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar
 
 from mis_dataset.errors import BudgetError
+from mis_dataset.stopping import StopCheck, stop_check
+
+_CHECK_EVERY_S = 0.5
 
 
 class Stoppable(Protocol):
@@ -37,12 +40,13 @@ def in_order(
     The loop runs in a thread, so that answers keep coming in while the caller stores a row, and so that the caller may
     itself be inside a loop, as in a notebook.
 
-    Closed early, or stopped by an error, nothing new begins, and what is paid for has ``grace_s`` seconds to come in;
-    after a `BudgetError` it has as long as it takes, until the caller closes.
+    Closed early, told to stop (see `mis_dataset.stopping`), or stopped by an error, nothing new begins, and what is
+    paid for has ``grace_s`` seconds to come in; after a `BudgetError` it has as long as it takes, until the caller
+    closes or is told to stop.
     """
     # A queue of lists: to wake the caller costs more than most of what is done for a row.
     results: SimpleQueue[list[Result]] = SimpleQueue()
-    loop, stopped = asyncio.new_event_loop(), asyncio.Event()
+    loop, stopped, check = asyncio.new_event_loop(), asyncio.Event(), stop_check()
 
     async def run_all() -> None:
         async with open_resource() as resource:
@@ -56,12 +60,21 @@ def in_order(
         running = thread.submit(run_in_loop)
         running.add_done_callback(lambda _: results.put([]))
         try:
-            while ready := results.get():
+            while ready := _next(results, check):
                 yield from ready
             running.result()
         finally:
             with suppress(RuntimeError):  # the loop has ended by itself
                 loop.call_soon_threadsafe(stopped.set)
+
+
+def _next(results: SimpleQueue[list[Result]], check: StopCheck) -> list[Result]:
+    """The next results, unless the caller is to stop; whoever waits for the first row hears of it, too."""
+    while True:
+        # Each time, not only where nothing comes: the caller may hold results back, and learn it from nobody else.
+        check()
+        with suppress(Empty):
+            return results.get(timeout=_CHECK_EVERY_S)
 
 
 class _Crowd(Generic[Resource, Item, Result]):

@@ -36,7 +36,12 @@ def jpeg_part(path: Path, longest_side: int, quality: int) -> Message:
         url = _jpeg_url(path, longest_side, quality, state.st_mtime, state.st_size)
     except OSError as error:
         raise StorageError(f"{path}: this image cannot be read ({error})") from error
-    return {"type": "image_url", "image_url": {"url": url}}
+    return _image_part(url)
+
+
+def blank_part() -> Message:
+    """A message part with a small grey image."""
+    return _image_part(_url_of(Image.new("RGB", (64, 64), "grey"), 90))
 
 
 def text_part(text: str) -> Message:
@@ -101,6 +106,10 @@ def _json(value: Message) -> bytes:
     return json.dumps(value, ensure_ascii=False, sort_keys=True).encode()
 
 
+def _image_part(url: str) -> Message:
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
 class _ImageUrl(str):
     """A data URL, in which JSON has nothing to escape."""
 
@@ -110,10 +119,14 @@ class _ImageUrl(str):
 
 @lru_cache(maxsize=_KEPT_IMAGES)
 def _jpeg_url(path: Path, longest_side: int, quality: int, *_state: float) -> _ImageUrl:
-    buffer = io.BytesIO()
     with path.open("rb") as stream, Image.open(stream) as image:
         picture = image.convert("RGB")
     picture.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
+    return _url_of(picture, quality)
+
+
+def _url_of(picture: Image.Image, quality: int) -> _ImageUrl:
+    buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=quality)
     url = _ImageUrl("data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode())
     url.name = hashlib.sha256(buffer.getvalue()).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -9,19 +10,19 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
-from mis_dataset.chat.client import Chat
+from mis_dataset.chat.client import Chat, ChatAnswer
 from mis_dataset.chat.in_order import in_order
-from mis_dataset.chat.messages import Message, jpeg_part, text_part
+from mis_dataset.chat.messages import Message, blank_part, jpeg_part, text_part
 from mis_dataset.errors import ServerUnreachableError
 from mis_dataset.ledger import open_account
 from mis_dataset.options import option
-from mis_dataset.records import ORDINALS, PASSING_TROUBLE, Failed
+from mis_dataset.records import ORDINALS, PASSING_TROUBLE, Failed, Rejected
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# So many rows in a row without any answer are the server's fault; fewer, beside answered ones, are the rows' own.
-_GIVE_UP_AFTER = 3
+# So many rows in a row without any answer may be the server's fault; fewer, beside answered ones, are the rows' own.
+_SUSPICIOUS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,13 +87,14 @@ class ChatSettings:
 
         ``work`` passes on the `Failed` that `Chat.ask` returns when its retries are used up. Where these were for
         passing trouble, the item is worked on once more when all others are done, and results wait for it from its
-        place on; a `Failed` reaches the caller only beside items that were answered. Closed early, or stopped by an
-        error, nothing new is asked, and what is in flight has ``grace_s`` to be answered and kept in the ledger.
+        place on; a `Failed` reaches the caller only where the server answers others, or a greeting. Closed early, told
+        to stop (see `mis_dataset.stopping`), or stopped by an error, nothing new is asked, and what is in flight has
+        ``grace_s`` to be answered and kept in the ledger.
 
         Raises:
             ServerError: the server cannot be used (wrong key, unknown model); after ``grace_s`` at most.
-            ServerUnreachableError: three items in a row, or every item, got no answer at all; or the server went down
-                in between, and was waited for in vain.
+            ServerUnreachableError: three items in a row, or all there are, got no answer at all, and neither did a
+                greeting; or the server went down in between, and was waited for in vain.
             BudgetError: a limit of the recipe is reached.
         """
         waiting: list[tuple[Item, Result | Failed]] = []
@@ -132,16 +134,33 @@ class ChatSettings:
             for result in results:
                 if isinstance(result, Failed):
                     unanswered.append(result)
-                    if len(unanswered) == _GIVE_UP_AFTER:
+                    if len(unanswered) % _SUSPICIOUS == 0 and not self._is_greeted_back():
                         raise self._unreachable(unanswered)
                     continue
                 answered = True
                 yield from unanswered
                 unanswered.clear()
                 yield result
-        if unanswered and not answered:
+        if unanswered and not answered and not self._is_greeted_back():
             raise self._unreachable(unanswered)
         yield from unanswered
+
+    def _is_greeted_back(self) -> bool:
+        """Whether the server answers something harmless; a filter may mind rows that lie side by side.
+
+        How others fare says nothing: of a shard that is made again, nobody else may be left to ask.
+        """
+
+        async def greet(chat: Chat, parts: list[Message]) -> ChatAnswer | Rejected | Failed:
+            # Its seed is new each time, for a kept answer would not do.
+            return await chat.ask([{"role": "user", "content": parts}], seed=random.getrandbits(31))
+
+        chat = partial(Chat, self, open_account(), is_patient=False)
+        [answer] = in_order(greet, [self._greeting()], chat, self.concurrency, self.grace_s)
+        return not isinstance(answer, Failed)
+
+    def _greeting(self) -> list[Message]:
+        return [text_part("Hello.")]
 
     def _unreachable(self, failures: Sequence[Failed]) -> ServerUnreachableError:
         reasons = ", ".join(sorted({failure.reason for failure in failures}))
@@ -157,6 +176,10 @@ class VisionSettings(ChatSettings):
 
     image_size: int = option(768, "Longest side of the images as sent, in pixels.", minimum=64, maximum=4096)
     jpeg_quality: int = option(90, "Quality of the images as sent.", minimum=30, maximum=95)
+
+    def _greeting(self) -> list[Message]:
+        # Some servers answer texts, and fail over every image.
+        return [blank_part(), *super()._greeting()]
 
     def show(self, images: Sequence[Path]) -> list[Message]:
         """Message parts with the images in order, each after a line such as ``First image:``.

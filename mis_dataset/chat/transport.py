@@ -8,7 +8,6 @@ from __future__ import annotations
 from functools import cache
 from ssl import SSLContext
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from mis_dataset.backends import require
@@ -24,11 +23,12 @@ def over_aiohttp(base_url: str, connections: int) -> httpx2.AsyncBaseTransport:
 
     Raises:
         BackendError: a package of the extra is not installed.
+        InvalidURL: of httpx: ``base_url`` is no address.
     """
     aiohttp, httpx = require("aiohttp", "openai"), require("httpx2", "openai")
-    server = urlsplit(base_url)
+    server = httpx.URL(base_url)
     # Once, and not by aiohttp, which looks into the environment anew for each request, in a thread.
-    proxy = None if proxy_bypass(server.hostname or "") else getproxies().get(server.scheme)
+    proxy = None if proxy_bypass(server.raw_host.decode()) else getproxies().get(server.scheme)
 
     class Transport(httpx.AsyncBaseTransport):  # type: ignore[misc, name-defined]
         _session: Any = None

@@ -12,6 +12,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from mis_dataset.run.place import work_beside
 from mis_dataset.run.progress import BarReporter, PlainReporter, Reporter, Silent
 
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
@@ -24,7 +25,7 @@ work_option = click.option(
 
 def default_work(out: Path, work: Path | None) -> Path:
     """The work folder: the one that was named, or ``work`` beside the dataset."""
-    return work or out.resolve().parent / "work"
+    return work or work_beside(out)
 
 
 def console(*, quiet: bool = False) -> Console:

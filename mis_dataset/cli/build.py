@@ -94,7 +94,7 @@ def build(
         loaded = loaded.limited(limit)
     work = default_work(out, work)
     # Checks everything that can be checked, before anybody is asked to agree.
-    intention = dry_run(loaded, out, work)
+    intention = dry_run(loaded, out, work, storage)
     if dry:
         console(quiet=quiet).print(intention.text, markup=False)
         return

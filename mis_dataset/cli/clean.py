@@ -40,7 +40,8 @@ def clean(
     """Remove finished work that no build refers to any more.
 
     That is the work folder of the dataset in DIRECTORY: stages of earlier recipes, images that nothing names, and what
-    killed builds left half-written. Datasets are left alone, and every known build goes on where it was.
+    killed builds left half-written. Datasets are left alone, and so is a --storage that is not the work folder; every
+    known build goes on where it was.
     """
     folder = default_work(directory, work)
     show = console(quiet=quiet)

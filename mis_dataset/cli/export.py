@@ -98,4 +98,6 @@ def _listed(plan: Plan) -> str:
     listed = table(f"Rows of {plan.source.name}", ["subset", "rows", "images"], rows)
     if plan.left_out:
         listed += f"\n  {plan.left_out:,} benign rows stay out; --intent all takes them along"
+    if plan.warning:
+        listed += f"\n  {plan.warning}"
     return listed

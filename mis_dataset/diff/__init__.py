@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-import tomllib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -156,8 +155,9 @@ def compare(before: Version, after: Version) -> Diff:
         if (known := left.pop(row.id, None)) is None:
             added.append(row.id)
             continue
-        is_reordered |= known.place < furthest.get(row.cell.subset, 0)
-        furthest[row.cell.subset] = max(known.place, furthest.get(row.cell.subset, 0))
+        if known.cell.subset == row.cell.subset:
+            is_reordered |= known.place < furthest.get(row.cell.subset, 0)
+            furthest[row.cell.subset] = max(known.place, furthest.get(row.cell.subset, 0))
         if columns := row.differing(known):
             changed.append(Changed(row.id, columns))
         else:
@@ -172,7 +172,7 @@ def compare(before: Version, after: Version) -> Diff:
         same=same,
         is_reordered=is_reordered,
         cells=counts,
-        recipe=tuple(key_changes(tomllib.loads(before.recipe()), tomllib.loads(after.recipe()))),
+        recipe=tuple(key_changes(before.recipe(), after.recipe())),
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,10 +18,9 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # documented, but not in __all__
 
 from mis_dataset.assemble.layout import MANIFEST, RECIPE, data_stem, matching
-from mis_dataset.assemble.manifest import read_manifest
+from mis_dataset.assemble.manifest import parse_manifest, read_manifest
 from mis_dataset.errors import DatasetError, UsageError
 from mis_dataset.records import SUBSETS
-from mis_dataset.schema import checker, load_schema
 
 _BATCH_ROWS = 1024
 _READ_BYTES = 1 << 18  # what the Hub is asked for at least; texts lie in small pieces between the images
@@ -73,7 +72,8 @@ class Version:
         """The dataset that was pushed as ``repo_id``; what the Hub raises comes out as it is.
 
         Raises:
-            DatasetError: it is none of this package.
+            DatasetError: it is none of this package, or its manifest is damaged.
+            LaterFormatError: a later version of this package wrote it.
         """
         commit = str(api.dataset_info(repo_id, revision=revision).sha)
         files = HfFileSystem(endpoint=api.endpoint, token=api.token, skip_instance_cache=True)
@@ -84,12 +84,7 @@ class Version:
         except FileNotFoundError as error:
             remedy = "give one that `mis push` published"
             raise DatasetError(f"{place} is not a dataset of mis:", [f"it has no {MANIFEST}; {remedy}"]) from error
-        try:
-            manifest = json.loads(text)
-        except ValueError as error:
-            raise DatasetError(f"{place} is not a dataset of mis:", [f"{MANIFEST}: not valid JSON: {error}"]) from error
-        if problems := checker(load_schema("manifest"))(manifest):
-            raise DatasetError(f"{place} has a {MANIFEST} that this version of mis-dataset cannot read:", problems)
+        manifest = parse_manifest(text, place)
         return cls(place, manifest, lambda path: files.open(f"{root}/{path}", "rb", block_size=_READ_BYTES))
 
     @property
@@ -103,26 +98,39 @@ class Version:
         """The files that hold rows, in the dataset's order."""
         return [path for subset in SUBSETS for path in matching(self.files, f"{data_stem(subset)}-0*")]
 
-    def recipe(self) -> str:
-        """The text of the recipe that the dataset carries; empty if it was imported."""
+    def recipe(self) -> dict[str, Any]:
+        """The recipe that the dataset carries; empty if it was imported.
+
+        Raises:
+            DatasetError: it cannot be read.
+        """
         if RECIPE not in self.files:
-            return ""
-        with self.open(RECIPE) as file:
-            return file.read().decode()
+            return {}
+        try:
+            with self.open(RECIPE) as file:
+                return tomllib.load(file)
+        except (FileNotFoundError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise self._unreadable(RECIPE, error) from error
 
     def rows(self, path: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Some columns of a file, row by row.
 
         Raises:
-            DatasetError: the file cannot be read.
+            DatasetError: the file cannot be read, or lacks one of the columns.
         """
         try:
             with self.open(path) as stream, pq.ParquetFile(stream) as file:
+                there = [f"{file.schema.column(place).path}." for place in range(len(file.schema))]
+                if lacking := [name for name in columns if not any(one.startswith(f"{name}.") for one in there)]:
+                    raise self._unreadable(path, f"it has no {', '.join(lacking)}")
                 for batch in file.iter_batches(_BATCH_ROWS, columns=list(columns)):
                     yield from batch.to_pylist()
         except (FileNotFoundError, pa.ArrowException) as error:
-            problem = f"{path}: {error}; `mis validate` says more"
-            raise DatasetError(f"{self.place} cannot be read:", [problem]) from error
+            raise self._unreadable(path, error) from error
+        except OSError as error:
+            if type(error) is not OSError:
+                raise  # of the way to the file; Arrow's own, of what is torn inside, is a plain one
+            raise self._unreadable(path, error) from error
 
     def image_digests(self) -> dict[str, tuple[str, ...]]:
         """The SHA-256 of each row's images, by the row's id; read from the provenance, which is small.
@@ -136,6 +144,9 @@ class Version:
             for path in matching(self.files, "provenance/*")
             for row in read(path)
         }
+
+    def _unreadable(self, path: str, why: object) -> DatasetError:
+        return DatasetError(f"{self.place} cannot be read:", [f"{path}: {why}; `mis validate` says more"])
 
 
 def _is_hub_name(name: str) -> bool:

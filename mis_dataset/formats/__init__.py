@@ -7,6 +7,7 @@ exporting again gives the same bytes. Which rows it is for, it says as ``takes``
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,10 +15,15 @@ from typing import Any
 
 from mis_dataset.errors import UsageError
 from mis_dataset.formats._folder import check_free, fresh_folder
-from mis_dataset.formats._formats import available, make_format
+from mis_dataset.formats._formats import Formats
 from mis_dataset.formats.source import EVERYTHING, Choice, Counts, Source
 
-__all__ = ["Plan", "available", "carry_out", "export", "plan_export"]
+__all__ = ["Plan", "available", "carry_out", "export", "find_format", "plan_export"]
+
+_logger = logging.getLogger(__name__)
+
+_FORMATS = Formats("export", __name__, besides=("source",))
+available, find_format = _FORMATS.available, _FORMATS.find
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,14 @@ class Plan:
     def left_out(self) -> int:
         """How many benign rows of the same subsets will not."""
         return sum(counts.left_out for counts in self.counts.values())
+
+    @property
+    def warning(self) -> str:
+        """That rows stay out which have more images than the format was told to take; empty if there are none."""
+        if not (rows := sum(counts.too_many_images for counts in self.counts.values())):
+            return ""
+        most = self.source.most_images
+        return f"{rows:,} test rows with more than {most} images stay out; the option max_images=4 takes them along"
 
 
 def plan_export(
@@ -67,14 +81,15 @@ def plan_export(
         DatasetError: the directory is no dataset, or two of its rows have one id.
         OutputError: ``out`` is in use, or lies inside the dataset.
     """
-    writer = make_format(format, options or {})
+    writer = _FORMATS.make(format, options or {})
     source = Source.open(directory)
     takes = getattr(writer, "takes", EVERYTHING)
-    chosen = source.only(subsets or takes.subsets(source), intent or takes.intent)
+    chosen = source.only(subsets or takes.subsets(source), intent or takes.intent, takes.most_images)
     check_free(out, directory)
     plan = Plan(chosen, writer, out, chosen.counts())
     if not plan.rows:
-        raise UsageError(f"{directory} has no harmful rows in {', '.join(chosen.subsets)}; choose intent 'all'")
+        why = plan.warning or f"no harmful rows in {', '.join(chosen.subsets)}; choose intent 'all'"
+        raise UsageError(f"{directory} has nothing to export: {why}")
     return plan
 
 
@@ -102,6 +117,8 @@ def export(
         StorageError: the disk is full, or something cannot be written.
     """
     plan = plan_export(directory, format, out, options, subsets=subsets, intent=intent)
+    if plan.warning:
+        _logger.warning("%s", plan.warning)
     carry_out(plan, on_row)
     return plan
 

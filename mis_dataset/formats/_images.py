@@ -40,14 +40,14 @@ class Picture:
 
 
 def pictures(row: Mapping[str, Any], longest_side: int = 0) -> list[Picture]:
-    """A row's images, in order.
+    """A row's images, in order; what is not shrunk is not decoded, so that damage behind the header goes unseen.
 
     Args:
         row: with the public columns.
         longest_side: make them JPEG with no side longer than so many pixels; 0 leaves them as they are.
 
     Raises:
-        DatasetError: one is missing, broken, or neither PNG, JPEG nor WebP.
+        DatasetError: one is missing, no image, or neither PNG, JPEG nor WebP; or it is damaged and was to be shrunk.
     """
     return [
         _picture(row["id"], place, cell["bytes"] or b"", longest_side) for place, cell in enumerate(row["images"], 1)
@@ -100,7 +100,7 @@ def _picture(row_id: str, place: int, data: bytes, longest_side: int) -> Picture
             kind = str(image.format)
             if longest_side:
                 return Picture(_shrunk(image, longest_side), ".jpg")
-    except (OSError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         problem = f"{row_id}: image {place} is broken; `mis validate` lists all such rows"
         raise DatasetError("a row cannot be exported:", [problem]) from error
     if kind not in _SUFFIXES:

@@ -18,25 +18,20 @@ are asked for, each row says its ``intent``. It has no place for twins, relation
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from mis_dataset.formats._images import pictures
 from mis_dataset.formats._json import json_array
 from mis_dataset.formats._texts import tagged_question, tagged_response
-from mis_dataset.formats.source import EVERYTHING, Source
+from mis_dataset.formats.source import Source, Takes
 from mis_dataset.options import option
-
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Legacy:
     """``mis_test`` for the test rows, ``mis_train`` for the train rows."""
-
-    takes: ClassVar = EVERYTHING
 
     max_images: int = option(
         2,
@@ -45,38 +40,33 @@ class Legacy:
         maximum=4,
     )
 
+    @property
+    def takes(self) -> Takes:
+        """Harmful rows of both sides, those of test with as many images as the option says."""
+        return Takes("both", "harmful", self.max_images)
+
     def write(self, source: Source, out: Path) -> None:
         """Write the folders of those splits that have rows."""
         test = [subset for subset in source.subsets if source.split(subset) == "test"]
         if test:
             for subset in ("easy", "hard", "real"):
-                self._write_test(source, subset, out / "mis_test", has_rows=subset in test)
+                _write_test(source, subset, out / "mis_test", has_rows=subset in test)
         if "train" in source.subsets:
             _write_train(source, out / "mis_train")
 
-    def _write_test(self, source: Source, subset: str, folder: Path, *, has_rows: bool) -> None:
-        folder.mkdir(exist_ok=True)
-        left_out = 0
-        with json_array(folder / f"mis_{subset}.json") as add:
-            number = 0
-            for row in source.rows(subset) if has_rows else ():
-                if len(row["images"]) > self.max_images:
-                    left_out += 1
-                    continue
-                number += 1
-                paths = _write_images(row, folder, f"{subset}_image/{number}")
-                add(
-                    {
-                        "id": number,
-                        "question": row["question"],
-                        **_labels(row, source),
-                        **{f"image_path{place}": path for place, path in enumerate(paths, 1)},
-                    }
-                )
-        if left_out:
-            remedy = "the option max_images=4 takes them"
-            _logger.warning(
-                "mis_%s.json: left out %d rows with more than %d images; %s", subset, left_out, self.max_images, remedy
+
+def _write_test(source: Source, subset: str, folder: Path, *, has_rows: bool) -> None:
+    folder.mkdir(exist_ok=True)
+    with json_array(folder / f"mis_{subset}.json") as add:
+        for number, row in enumerate(source.rows(subset) if has_rows else (), 1):
+            paths = _write_images(row, folder, f"{subset}_image/{number}")
+            add(
+                {
+                    "id": number,
+                    "question": row["question"],
+                    **_labels(row, source),
+                    **{f"image_path{place}": path for place, path in enumerate(paths, 1)},
+                }
             )
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from mis_dataset.formats._images import ImageFolder
+from mis_dataset.formats._images import ImageFolder, joined
 from mis_dataset.formats._json import json_array, json_lines, write_json
 from mis_dataset.formats._texts import tagged_question, tagged_response
 from mis_dataset.formats.source import TRAINING, Source
@@ -45,9 +45,10 @@ class Llava:
                 for row in source.rows(subset):
                     add(_entry(row, images.add(row)))
                     length += 1
+            [annotation] = joined(self.root, [file.name])
             meta[f"mis_{subset}"] = {
                 "root": self.root,
-                "annotation": f"{self.root.rstrip('/')}/{file.name}",
+                "annotation": annotation,
                 "data_augment": False,
                 "repeat_time": 1,
                 "length": length,

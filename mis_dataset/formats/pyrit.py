@@ -41,10 +41,11 @@ class Pyrit:
 
 
 def _seeds(row: dict[str, Any], paths: list[str]) -> Iterator[dict[str, Any]]:
+    # What is not known of an imported row is left out.
     common = {
         "prompt_group_alias": row["id"],
-        "harm_categories": [row["category"], row["sub_category"]],
-        "metadata": {"id": row["id"], "subset": row["subset"], "intent": row["intent"], "relation": row["relation"]},
+        "harm_categories": [row[key] for key in ("category", "sub_category") if row[key]],
+        "metadata": {key: row[key] for key in ("id", "subset", "intent", "relation") if row[key]},
     }
     objects = "; ".join(row["objects"])
     objective = f"{row['question']} (The images show: {objects}.)" if objects else row["question"]

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mis_dataset.assemble.layout import MANIFEST, data_stem, matching
-from mis_dataset.assemble.manifest import FORMAT, peek_manifest, read_manifest
+from mis_dataset.assemble.layout import data_stem, matching
+from mis_dataset.assemble.manifest import read_manifest
 from mis_dataset.errors import DatasetError, UsageError
 from mis_dataset.records import SUBSETS, side_of
 from mis_dataset.schema import arrow_schema
@@ -37,6 +37,8 @@ class Source:
     """The Parquet files of every subset that has rows, in order."""
     intent: Choice = "harmful"
     """What `rows` gives unless it is asked for something else."""
+    most_images: int | None = None
+    """Test rows with more are as if they were not there; None: there is no limit."""
     on_row: Callable[[], None] = lambda: None
     """Called after each row, for progress."""
 
@@ -45,14 +47,9 @@ class Source:
         """The dataset that ``mis build`` or ``mis import`` wrote into a directory.
 
         Raises:
-            DatasetError: there is none, or a newer version of this package wrote it, or files of rows are gone.
+            DatasetError: there is none, or files of rows are gone.
+            LaterFormatError: a later version of this package wrote it.
         """
-        peeked = peek_manifest(directory)
-        if peeked and isinstance(peeked["format"], int) and peeked["format"] > FORMAT:
-            raise DatasetError(
-                f"{directory} is from a newer version of mis-dataset:",
-                [f"{MANIFEST}: format is {peeked['format']}, this version reads {FORMAT}; upgrade mis-dataset"],
-            )
         manifest = read_manifest(directory)
         found = {subset: matching(manifest["files"], f"{data_stem(subset)}-0*") for subset in SUBSETS}
         files: dict[str, Sequence[str]] = {subset: paths for subset, paths in found.items() if paths}
@@ -70,12 +67,13 @@ class Source:
         """The published split to which a subset belongs."""
         return side_of(subset)
 
-    def only(self, subsets: Sequence[str], intent: Choice = "harmful") -> Source:
+    def only(self, subsets: Sequence[str], intent: Choice = "harmful", most_images: int | None = None) -> Source:
         """The same dataset, as if it had no other rows than these.
 
         Args:
             subsets: their names, in any order.
             intent: what `rows` gives.
+            most_images: of a test row; None: any number.
 
         Raises:
             UsageError: the dataset has no rows in one of the subsets.
@@ -83,7 +81,7 @@ class Source:
         for subset in subsets:
             self._paths(subset)
         chosen = {subset: paths for subset, paths in self.files.items() if subset in subsets}
-        return replace(self, files=chosen, intent=intent)
+        return replace(self, files=chosen, intent=intent, most_images=most_images)
 
     def rows(self, subset: str | None = None, intent: Choice | None = None) -> Iterator[dict[str, Any]]:
         """Rows with the public columns, in the dataset's order.
@@ -100,10 +98,11 @@ class Source:
             UsageError: there is no such subset in this dataset.
             DatasetError: a file cannot be read, or its columns are others.
         """
-        for _, batch in self._batches(subset, intent, arrow_schema("row").names, _ROWS):
+        for name, batch in self._batches(subset, arrow_schema("row").names, _ROWS):
+            chosen = self._fitting(name, _of(batch, intent or self.intent))
             # One at a time: a row is let go before the next one's images are copied.
-            for place in range(batch.num_rows):
-                yield batch.slice(place, 1).to_pylist()[0]
+            for place in range(chosen.num_rows):
+                yield chosen.slice(place, 1).to_pylist()[0]
                 self.on_row()
 
     def counts(self) -> dict[str, Counts]:
@@ -113,23 +112,31 @@ class Source:
             DatasetError: two rows have one id, or a file cannot be read.
         """
         ids: Counter[str] = Counter()
-        rows, images, left_out = Counter[str](), Counter[str](), Counter[str]()
-        for subset, batch in self._batches(None, "all", ["id", "intent", _IMAGE_NAMES], _IDS):
+        rows, images, left_out, too_many_images = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
+        for subset, batch in self._batches(None, ["id", "intent", _IMAGE_NAMES], _IDS):
             ids.update(batch["id"].to_pylist())
-            chosen = _of(batch, self.intent)
+            fitting = self._fitting(subset, batch)
+            chosen = _of(fitting, self.intent)
             rows[subset] += chosen.num_rows
             images[subset] += len(pc.list_flatten(chosen["images"]))
-            left_out[subset] += batch.num_rows - chosen.num_rows
+            left_out[subset] += fitting.num_rows - chosen.num_rows
+            too_many_images[subset] += _of(batch, self.intent).num_rows - chosen.num_rows
         if twice := [id_ for id_, times in ids.items() if times > 1]:
             remedy = "an id names one row; remove the others from the dataset"
             raise DatasetError(
                 f"{self.directory} has rows with one id:", [f"{id_}: {ids[id_]} rows; {remedy}" for id_ in twice]
             )
-        return {subset: Counts(rows[subset], images[subset], left_out[subset]) for subset in self.subsets}
+        return {
+            subset: Counts(rows[subset], images[subset], left_out[subset], too_many_images[subset])
+            for subset in self.subsets
+        }
 
-    def _batches(
-        self, subset: str | None, intent: Choice | None, columns: list[str], batch_rows: int
-    ) -> Iterator[tuple[str, pa.RecordBatch]]:
+    def _fitting(self, subset: str, batch: pa.RecordBatch) -> pa.RecordBatch:
+        if self.most_images is None or side_of(subset) == "train":
+            return batch
+        return batch.filter(pc.less_equal(pc.list_value_length(batch["images"]), self.most_images))
+
+    def _batches(self, subset: str | None, columns: list[str], batch_rows: int) -> Iterator[tuple[str, pa.RecordBatch]]:
         for name in self.subsets if subset is None else (subset,):
             for path in self._paths(name):
                 try:
@@ -140,7 +147,7 @@ class Source:
                                 f"{self.directory} cannot be read:", [f"{path}: it has no {', '.join(sorted(lacking))}"]
                             )
                         for batch in file.iter_batches(batch_rows, columns=columns, use_threads=False):
-                            yield name, _of(batch, intent or self.intent)
+                            yield name, batch
                 except (OSError, pa.ArrowException) as error:
                     problem = f"{path}: {error}; `mis validate` says more"
                     raise DatasetError(f"{self.directory} cannot be read:", [problem]) from error
@@ -159,7 +166,9 @@ class Counts:
     rows: int
     images: int
     left_out: int
-    """Rows of the other intent."""
+    """Rows of the other intent that would go along with it."""
+    too_many_images: int
+    """Rows with more images than the format holds."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +177,8 @@ class Takes:
 
     side: Literal["train", "test", "both"]
     intent: Choice
+    most_images: int | None = None
+    """Of a test row, for formats with the option ``max_images``."""
 
     def subsets(self, source: Source) -> tuple[str, ...]:
         """The subsets of its side.

@@ -34,7 +34,8 @@ class Vlmevalkit:
         """Write ``<name>_<subset>.tsv``."""
         for subset in source.subsets:
             with (out / f"{self.name}_{subset}.tsv").open("w", encoding="utf-8", newline="") as file:
-                table = csv.writer(file, delimiter="\t", lineterminator="\n")
+                # All texts are quoted: not every Python does so where a text has a carriage return.
+                table = csv.writer(file, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
                 table.writerow(_COLUMNS)
                 for index, row in enumerate(source.rows(subset)):
                     images = pictures(row)

@@ -6,9 +6,6 @@ its options. It yields rows as far as they are known, and notes whatever is wron
 
 from __future__ import annotations
 
-import difflib
-import importlib
-import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,16 +15,18 @@ from mis_dataset import policy
 from mis_dataset.assemble import BuildFacts, Imported
 from mis_dataset.assemble.manifest import peek_manifest
 from mis_dataset.errors import UsageError
+from mis_dataset.formats._formats import Formats
 from mis_dataset.funnel import FunnelStep
 from mis_dataset.intake._files import Files
 from mis_dataset.intake._rows import Taken, take
 from mis_dataset.intake._write import write
-from mis_dataset.options import options_schema
 from mis_dataset.recipe import CardSpec
 from mis_dataset.records import Screened
-from mis_dataset.schema import checker
 
 __all__ = ["Files", "Report", "Taken", "available", "import_dataset", "make_format", "read_all"]
+
+_FORMATS = Formats("import", __name__)
+available, make_format = _FORMATS.available, _FORMATS.make
 
 
 @dataclass(frozen=True)
@@ -37,31 +36,6 @@ class Report:
     rows: int
     left_out: Mapping[str, Sequence[str]]
     """By reason, the rows that were not taken."""
-
-
-def available() -> list[str]:
-    """The names of all formats."""
-    names = (info.name for info in pkgutil.iter_modules([str(Path(__file__).parent)]))
-    return sorted(name for name in names if not name.startswith("_"))
-
-
-def make_format(name: str, options: Mapping[str, Any]) -> Any:
-    """A format with its options.
-
-    Raises:
-        UsageError: there is no such format, or it has no such option.
-    """
-    names = available()
-    if name not in names:
-        close = difflib.get_close_matches(name, names, 1)
-        guess = f" Did you mean {close[0]!r}?" if close else ""
-        raise UsageError(f"there is no import format {name!r};{guess} there are {', '.join(names)}")
-    format_ = getattr(importlib.import_module(f"mis_dataset.intake.{name}"), name.capitalize())
-    schema = options_schema(format_)
-    if problems := checker(schema)(dict(options)):
-        known = ", ".join(schema["properties"]) or "none"
-        raise UsageError(f"options of {name}: {'; '.join(problems)} (its options: {known})")
-    return format_(**options)
 
 
 def import_dataset(
@@ -137,6 +111,9 @@ def read_all(reader: Any, files: Files, what: str) -> list[Taken]:
         DatasetError: rows or images are broken; all problems are listed.
     """
     entries = list(reader.read(files))
+    for entry in entries:
+        if entry.has_half_characters():
+            files.note(entry.where, "has half a character (a lone surrogate such as \\ud83d); write the whole one")
     # Before the images are decoded, which takes the time, and would not mend what is wrong already.
     files.refuse(what)
     taken = take(entries, files)

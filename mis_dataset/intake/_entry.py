@@ -11,6 +11,7 @@ from mis_dataset.records import Intent, Subset
 _MARK = "<image>"
 _LEADING = re.compile(rf"(?:\s*{_MARK})+\s*")
 _TRAILING = re.compile(rf"\s*(?:{_MARK}\s*)+$")
+_HALF = re.compile(r"[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,11 @@ class Entry:
     response: str = ""
     category: str = ""
     sub_category: str = ""
+
+    def has_half_characters(self) -> bool:
+        """Whether a text of it cannot be written as UTF-8, though JSON can hold it."""
+        texts = (self.file, self.row, self.question, self.response, self.category, self.sub_category)
+        return any(map(_HALF.search, (*texts, *(image.name for image in self.images))))
 
 
 def without_marks(text: str, images: int) -> str:

@@ -47,7 +47,7 @@ class Found:
         if not self.member:
             return self.path.read_bytes()
         try:
-            return _opened(self.path, self.path.stat().st_mtime_ns).read(self.member)
+            return _opened(self.path, self.path.stat().st_mtime_ns, os.getpid()).read(self.member)
         except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, RuntimeError) as error:
             raise OSError(f"{self.path.name} is damaged or encrypted ({error})") from error
 
@@ -84,6 +84,7 @@ class Files:
         if images and not images.is_dir():
             raise UsageError(f"{images} is not a folder; name the one from which the paths of images start")
         self.place = place
+        self._images = images
         self.root = images or (place if place.is_dir() else place.parent)
         self.remedy = remedy
         self._links_to = links_to and links_to.resolve()
@@ -101,7 +102,8 @@ class Files:
 
     def note(self, where: str, problem: str) -> None:
         """Put down what is wrong, and what to do about it."""
-        self._problems.append(f"{where}: {problem}")
+        # What is wrong may be a name that cannot be printed.
+        self._problems.append(f"{where}: {problem}".encode(errors="replace").decode())
 
     def find(self, name: str) -> Path | None:
         """The one file of that name; two are a problem."""
@@ -116,6 +118,10 @@ class Files:
             self.note(name, problem)
             return None
         return there[0]
+
+    def beside(self, file: Path) -> Path:
+        """The folder from which the paths in a file start if they start where it lies: unless another was named."""
+        return self._images or file.parent
 
     def annotations(self) -> list[Path]:
         """The file, or all JSON and JSONL files of the folder that hold rows; to have none is a problem."""
@@ -205,8 +211,9 @@ class Files:
         except UnicodeDecodeError as error:
             raise DatasetError(f"{file} cannot be read:", [f"not UTF-8 ({error}); {remedy}"]) from error
         try:
-            lines = text.splitlines() if file.suffix == ".jsonl" else []
-            held = [json.loads(line) for line in lines if line.strip()] if lines else json.loads(text)
+            # Not `splitlines`, which also cuts at characters that may stand in a text.
+            lines = [line for line in text.split("\n") if line.strip()] if file.suffix == ".jsonl" else []
+            held = [json.loads(line) for line in lines] if lines else json.loads(text)
         except (ValueError, RecursionError) as error:
             raise DatasetError(f"{file} cannot be read:", [f"not valid JSON ({error}); {remedy}"]) from error
         if not isinstance(held, (list, dict)):
@@ -219,26 +226,32 @@ class Files:
             return None
         path = PurePosixPath(name)
         if path.is_absolute() or re.match(r"[A-Za-z]:|~|\w+://", name):
-            self.note(where, f"the image {name} is not a relative path; write it relative to {self.root}")
+            self.note(where, f"the image {_cut(name)} is not a relative path; write it relative to {self.root}")
+        elif name.startswith("data:"):
+            self.note(where, f"the image {_cut(name)} is a data URL; write it into a file, and give the file's path")
         elif ".." in path.parts:
-            self.note(where, f"the image {name} leads out of its folder; write the path without '..'")
+            self.note(where, f"the image {_cut(name)} leads out of its folder; write the path without '..'")
         elif "\\" in name:
-            self.note(where, f"the image {name} has backslashes; write forward slashes")
+            self.note(where, f"the image {_cut(name)} has backslashes; write forward slashes")
         else:
-            return self._look_up(where, name, _without_aliases(path), folder)
+            try:
+                return self._look_up(where, name, _without_aliases(path), folder)
+            except OSError as error:
+                remedy = "give the path of a file that can be read"
+                self.note(where, f"the image {_cut(name)} cannot be looked up ({error.strerror}); {remedy}")
         return None
 
     def _look_up(self, where: str, name: str, path: str, beside: Path) -> Found | None:
         for folder in dict.fromkeys([beside, *(beside / alias for alias in ALIASES), *self.folders]):
             file = folder / path
             if problem := self._link(file):
-                self.note(where, f"the image {name} {problem}")
+                self.note(where, f"the image {_cut(name)} {problem}")
                 return None
             if file.is_file():
                 return Found(name, file)
             if packed := self._packed(folder).get(path):
                 return self._unpackable(where, name, *packed)
-        self.note(where, f"the image {name} is not there, neither as a file nor in a zip")
+        self.note(where, f"the image {_cut(name)} is not there, neither as a file nor in a zip")
         return None
 
     def _unpackable(self, where: str, name: str, archive: Path, info: zipfile.ZipInfo) -> Found | None:
@@ -320,9 +333,10 @@ class RowIds:
         return name
 
 
-# Opening a zip reads the names of all its members, so it is done once, not once an image.
+# Opening a zip reads the names of all its members, so it is done once, not once an image; but again where the file has
+# changed, and in a forked process, which would share its place in an open file with its parent.
 @lru_cache(maxsize=8)
-def _opened(path: Path, changed: int) -> zipfile.ZipFile:  # noqa: ARG001  # a changed file is another one
+def _opened(path: Path, changed: int, process: int) -> zipfile.ZipFile:  # noqa: ARG001
     return zipfile.ZipFile(path)
 
 
@@ -334,5 +348,8 @@ def _without_aliases(path: PurePosixPath) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:60]}…"
+    return _cut(json.dumps(value, ensure_ascii=False), 60)
+
+
+def _cut(text: str, most: int = 255) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -48,7 +48,7 @@ class Taken:
         return [image.read() for image in self.images]
 
 
-def take(entries: Sequence[Entry], files: Files, on_row: Callable[[], None] = lambda: None) -> list[Taken]:
+def take(entries: Sequence[Entry], files: Files) -> list[Taken]:
     """The rows as records, in their order; an image that cannot be decoded is noted, and its row left out.
 
     The id of a row is a digest of its subset, its words and its images: it stays the same wherever the row lies and
@@ -63,7 +63,6 @@ def take(entries: Sequence[Entry], files: Files, on_row: Callable[[], None] = la
             seen[content] += 1
             name = content if seen[content] == 1 else stable_digest(content, seen[content])
             taken.append(Taken(_record(f"mis-{name[:16]}", entry, tuple(pictures)), entry.images, entry.where))
-        on_row()
     return taken
 
 

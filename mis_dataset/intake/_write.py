@@ -27,9 +27,10 @@ def write(taken: Sequence[Taken], facts: BuildFacts, out: Path, source: Path) ->
     """
     facts = replace(facts, fingerprint=_fingerprint(taken, facts))
     holds(out, facts.fingerprint)
+    out = out.resolve()  # what a link names may be another disk, to which nothing can be renamed
     try:
-        out.absolute().parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=out.absolute().parent, prefix=f".{out.name}.") as scratch:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
             made, unpacked = Path(scratch, "made"), Path(scratch, "images")
             unpacked.mkdir()
             assemble([_placed(row, unpacked) for row in taken], facts, unpacked, made)

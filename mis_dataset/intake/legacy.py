@@ -45,7 +45,7 @@ class Legacy:
         if not any(there.values()):
             files.note(files.place.name, f"there is no {TRAIN}, nor any of {', '.join(TEST)}")
         if train := there.pop(TRAIN):
-            yield from Style(("image", "images")).entries(files, train, train.parent, "train", "harmful")
+            yield from Style(("image", "images")).entries(files, train, files.beside(train), "train", "harmful")
         for name, file in there.items():
             if file:
                 yield from _tested(files, file)
@@ -58,6 +58,8 @@ def _tested(files: Files, file: Path) -> Iterator[Entry]:
     ids = files.row_ids()
     for where, position, row in files.rows(file):
         names = [row.get(key) for key in IMAGE_KEYS if key in IMAGE_KEYS[:2] or row.get(key) is not None]
+        if files.passes_over(where, sum(name is not None for name in names)):
+            continue
         yield Entry(
             where=where,
             file=file.name,
@@ -65,7 +67,7 @@ def _tested(files: Files, file: Path) -> Iterator[Entry]:
             subset=TEST[file.name],
             intent=intent_of(files, where, row, "harmful"),
             question=files.text(where, row, "question"),
-            images=files.images(where, names, file.parent),
+            images=files.images(where, names, files.beside(file)),
             category=files.text(where, row, "category", needed=False),
             sub_category=files.text(where, row, "sub_category", needed=False),
         )

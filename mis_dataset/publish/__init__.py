@@ -16,7 +16,7 @@ from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
-from mis_dataset.publish.changelog import CHANGELOG
+from mis_dataset.assemble.layout import CHANGELOG
 from mis_dataset.publish.hub import Repository, connect, explained
 from mis_dataset.publish.plan import PushPlan, plan_push
 
@@ -60,6 +60,7 @@ def push(
     Raises:
         UsageError: the repository's name or the tag is malformed.
         DatasetError: the dataset is not valid.
+        LaterFormatError: the dataset on the Hub is of a later version of this package.
         PublishAuthError: no token, or one without write access.
         PublishError: the Hub or its state does not allow it, or it cannot be reached.
     """

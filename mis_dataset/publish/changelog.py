@@ -8,8 +8,6 @@ from typing import Any
 
 from mis_dataset.diff import Diff
 
-CHANGELOG = "CHANGELOG.md"
-
 _TITLE = "# Changelog\n\nWhat changed from version to version, the latest first. `mis push` writes this file.\n"
 _WIDEST = 80
 

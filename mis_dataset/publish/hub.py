@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import httpx2
-from huggingface_hub import HfApi, get_token
+from huggingface_hub import HfApi, HfFileSystem, get_token
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled, OIDCError, RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
@@ -94,6 +94,19 @@ def look(api: HfApi, repo_id: str) -> Repository | None:
         files={file.path: file.lfs.sha256 if file.lfs else file.blob_id for file in files},
         tags={tag.name: tag.target_commit for tag in tags},
     )
+
+
+def read_text(api: HfApi, repo_id: str, commit: str, path: str) -> str:
+    """A text of a commit; a letter that is none is replaced."""
+    files = HfFileSystem(endpoint=api.endpoint, token=api.token, skip_instance_cache=True)
+    data: bytes = files.cat_file(f"datasets/{repo_id}@{commit}/{path}")
+    return data.decode(errors="replace")
+
+
+def last_change(api: HfApi, repo_id: str, commit: str, path: str) -> str:
+    """The last commit, up to this one, in which a file changed."""
+    (entry,) = api.get_paths_info(repo_id, path, repo_type="dataset", revision=commit, expand=True)
+    return entry.last_commit.oid if entry.last_commit else commit
 
 
 @contextmanager

@@ -13,12 +13,12 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # documented, but not in __all__
 
-from mis_dataset.assemble.layout import CARD, MANIFEST
+from mis_dataset.assemble.layout import CARD, CHANGELOG, MANIFEST
 from mis_dataset.assemble.manifest import file_facts, read_manifest
 from mis_dataset.diff import Diff, Version, compare
-from mis_dataset.errors import DatasetError, PublishError, UsageError
-from mis_dataset.publish.changelog import CHANGELOG, entry, first_entry, with_entry
-from mis_dataset.publish.hub import Gating, Repository, connect, explained, look
+from mis_dataset.errors import DatasetError, LaterFormatError, PublishError, UsageError
+from mis_dataset.publish.changelog import entry, first_entry, with_entry
+from mis_dataset.publish.hub import Gating, Repository, connect, explained, last_change, look, read_text
 from mis_dataset.validation import validate_or_raise
 
 OWN_FOLDERS = ("data/", "provenance/", "assets/")
@@ -170,21 +170,19 @@ def _told(
     ours = Version.local(directory)
     fingerprint, rows = ours.manifest["fingerprint"], sum(ours.manifest["rows"].values())
     name = f"{tag}, `{fingerprint[:12]}`" if tag else f"`{fingerprint[:12]}`"
-    if found is None or MANIFEST not in found.files:
-        return None, with_entry("", first_entry(name, rows))
-    theirs: Version | None = None
+    text = read_text(api, repo_id, found.head, CHANGELOG) if found and CHANGELOG in found.files else ""
     changes: Diff | None = None
-    try:
-        theirs = Version.on_hub(api, repo_id, found.head)
-        if theirs.manifest["fingerprint"] == fingerprint:
-            return None, None
-        changes = compare(theirs, ours)
-    except DatasetError:
-        changes = None  # a version that nobody can read any more is replaced all the same
-    text = ""
-    if theirs and CHANGELOG in found.files:
-        with theirs.open(CHANGELOG) as file:
-            text = file.read().decode()
+    if found and MANIFEST in found.files:
+        try:
+            # Where a push in several commits broke off, later ones have rows that are not the manifest's.
+            theirs = Version.on_hub(api, repo_id, last_change(api, repo_id, found.head, MANIFEST))
+            if theirs.manifest["fingerprint"] == fingerprint:
+                return None, None
+            changes = compare(theirs, ours)
+        except LaterFormatError:
+            raise
+        except DatasetError:
+            changes = None  # a version that nobody can read any more is replaced all the same
     return changes, with_entry(text, entry(name, changes) if changes else first_entry(name, rows))
 
 

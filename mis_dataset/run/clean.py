@@ -4,12 +4,15 @@
     progress/*.json                how it goes, or went                       stays as long as the build
     <stage>-<12 digits>/           finished shards                            stays if a build names it
     review-<12 digits>.jsonl       what experts disagree on                   stays if a build names it
-    images/ab/abcd….png            every image, by its bytes                  stays if a stage that stays names it
+    images/ab/abcd….png            every image, by its bytes                  stays if a stage that stays names it,
+                                                                              or if it was drawn for one to come
     ledger.sqlite                  answers and drawings as they came          stays, unless it is to go
     .….tmp                         what a killed process was writing          goes
+    guests/*.json                  builds with another work folder, whose     while there is one, nothing goes
+                                   shards are to lie here
     anything else                                                             stays
 
-In doubt things stay: where a shard cannot be read, every image does.
+In doubt things stay: where a shard cannot be read, every image does. What lies in a --storage is left alone.
 """
 
 from __future__ import annotations
@@ -33,10 +36,10 @@ from mis_dataset.records import SHARDED_STAGES
 from mis_dataset.run.images import ImageStore
 from mis_dataset.run.lock import LOCK_FILES, working_in
 from mis_dataset.run.shards import storage_error
-from mis_dataset.run.state import BuildState
+from mis_dataset.run.state import GUESTS, BuildState, stage_folder
 
-_STAGE = re.compile(rf"(?:{'|'.join(SHARDED_STAGES)})-([0-9a-f]{{12}})")
-_REVIEW = re.compile(r"review-([0-9a-f]{12})\.jsonl")
+_STAGE = re.compile(rf"(?:{'|'.join(SHARDED_STAGES)})-[0-9a-f]{{12}}")
+_REVIEW = re.compile(r"review-[0-9a-f]{12}\.jsonl")
 _HALF_WRITTEN = re.compile(r"\..+\.\d+-\d+\.tmp")
 _SHARD = re.compile(r"shard-\d+\.parquet")
 _LEDGER = ("ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm")
@@ -76,13 +79,15 @@ def cleaning(work: Path, *, forget: Collection[Path] = (), ledger: bool = False)
         ledger: whether the answers and drawings that were paid for go, too.
 
     Raises:
-        OutputError: no build is known there, one cannot be read, or one is at work.
+        OutputError: no build is known there, one cannot be read, or one is at work; or builds of which only another
+            work folder knows what they need keep their shards there.
         UsageError: no build into a directory of ``forget`` is known there.
         StorageError: the folder cannot be read or written.
     """
     if not _state_files(work):
         raise OutputError(f"no build is known in {work}, so nothing says what is still wanted; name its --work")
     with working_in(work):
+        _refuse_guests(work)
         builds = {path: _load(path) for path in _state_files(work)}
         try:
             plan = _plan(work, builds, _named(forget, builds, work), ledger=ledger)
@@ -115,19 +120,20 @@ def _plan(work: Path, builds: Mapping[Path, BuildState], forgotten: Collection[P
     goes: list[Part] = []
     stays: list[Part] = []
     kept_stages: list[Path] = []
+    apart = {"builds", "progress", GUESTS, "images", *_LEDGER, *LOCK_FILES}
     for path in sorted(work.iterdir()):
-        if path.name in {"builds", "progress", "images", *_LEDGER, *LOCK_FILES} or _HALF_WRITTEN.fullmatch(path.name):
+        if path.name in apart or _HALF_WRITTEN.fullmatch(path.name):
             continue
-        if not (digits := _digits_in(path)):
+        if not _is_of_a_build(path):
             stays.append(_part(path.name, _STRANGER, [path]))
-        elif users := wanted.get(digits):
+        elif users := wanted.get(path.name):
             stays.append(_part(path.name, f"of {', '.join(sorted(users))}", [path]))
             kept_stages += [path] if path.is_dir() else []
         else:
             goes.append(_part(path.name, "no known build refers to it", [path]))
 
     goes += _part_if_any("*.tmp", "a killed process was writing them", _half_written(work, kept_stages))
-    images_go, images_stay = _images(work, kept_stages)
+    images_go, images_stay = _images(work, kept_stages, wanted)
     goes += images_go
     stays += images_stay
     files = [path for name in _LEDGER if (path := work / name).exists()]
@@ -135,7 +141,8 @@ def _plan(work: Path, builds: Mapping[Path, BuildState], forgotten: Collection[P
     # Last: removal that is interrupted still knows what was to be forgotten.
     for path, state in builds.items():
         fate = goes if path in forgotten else stays
-        fate.append(_part(f"builds/{path.name}", _told(state, is_forgotten=path in forgotten), _files_of(path)))
+        told = _told(state, work, is_forgotten=path in forgotten)
+        fate.append(_part(f"builds/{path.name}", told, _files_of(path)))
     return CleanPlan(tuple(goes), tuple(stays))
 
 
@@ -145,34 +152,36 @@ def _files_of(state: Path) -> list[Path]:
     return [state, *([progress] if progress.exists() else [])]
 
 
-def _digits_in(path: Path) -> str:
-    """The 12 digits in the name of a stage's folder or a review queue; empty for anything else."""
-    if path.is_symlink():
-        return ""
-    found = (_STAGE if path.is_dir() else _REVIEW).fullmatch(path.name)
-    return found[1] if found else ""
+def _is_of_a_build(path: Path) -> bool:
+    """Whether it is a stage's folder or a review queue, of whichever build."""
+    pattern = _STAGE if path.is_dir() else _REVIEW
+    return not path.is_symlink() and bool(pattern.fullmatch(path.name))
 
 
 def _wanted(builds: Iterable[BuildState]) -> Mapping[str, set[str]]:
-    """By the digits that stand in names, the directories of the builds that refer to them."""
+    """By the names of stages' folders and review queues, the directories of the builds that refer to them."""
     wanted: dict[str, set[str]] = defaultdict(set)
     for state in builds:
-        for digits in _digits_of(state):
-            wanted[digits].add(state.out)
+        for name in _names_in(state):
+            wanted[name].add(state.out)
     return wanted
 
 
-def _digits_of(state: BuildState) -> set[str]:
-    return {fingerprint[:12] for prints in state.rounds for fingerprint in prints.values()}
+def _names_in(state: BuildState) -> set[str]:
+    """What a build makes, or is to make: a stage has no folder until its first shard is finished."""
+    prints = [one for prints in state.rounds for one in prints.items()]
+    folders = {stage_folder(Path(), stage, fingerprint).name for stage, fingerprint in prints}
+    return folders | {f"review-{fingerprint[:12]}.jsonl" for stage, fingerprint in prints if stage == "screen"}
 
 
-def _images(work: Path, stages: Collection[Path]) -> tuple[list[Part], list[Part]]:
-    """The images that go, and those that stay."""
+def _images(work: Path, stages: Collection[Path], charged: Collection[str]) -> tuple[list[Part], list[Part]]:
+    """The images that go, and those that stay: what finished stages name, and what was drawn for ``charged`` ones."""
     root = work / "images"
     files = [path for path in sorted(root.rglob("*")) if path.is_file() and not _HALF_WRITTEN.fullmatch(path.name)]
     images = [path for path in files if path == root / ImageStore.path_of(path.stem)]
     try:
-        named, why = _named_images(work, stages), "of the stages that stay"
+        named = _named_images(stages) | _drawn(work / _LEDGER[0], charged)
+        why = "of the stages that stay"
     except _DoubtError as doubt:
         named, why = {path.stem for path in images}, f"any may be needed: {doubt}"
     loose = [path for path in images if path.stem not in named]
@@ -188,8 +197,8 @@ class _DoubtError(Exception):
     """It cannot be known which images are needed."""
 
 
-def _named_images(work: Path, stages: Iterable[Path]) -> set[str]:
-    """The SHA-256 of every image that finished shards name, or that was drawn for shards to come."""
+def _named_images(stages: Iterable[Path]) -> set[str]:
+    """The SHA-256 of every image that finished shards name."""
     named: set[str] = set()
     for stage in stages:
         if stage.name.startswith("compose-"):
@@ -199,7 +208,7 @@ def _named_images(work: Path, stages: Iterable[Path]) -> set[str]:
                 named |= _shard_images(path)
             elif not _HALF_WRITTEN.fullmatch(path.name):
                 raise _DoubtError(f"{path} is not a shard")
-    return named | _drawn(work / _LEDGER[0], [stage.name for stage in stages])
+    return named
 
 
 def _shard_images(path: Path) -> set[str]:
@@ -214,7 +223,7 @@ def _shard_images(path: Path) -> set[str]:
 
 
 def _drawn(ledger: Path, folders: Collection[str]) -> set[str]:
-    """What the ledger keeps of the drawings that were charged to stages, finished or not."""
+    """The SHA-256 of every image that was drawn for some stages, be it for a shard that is not finished."""
     if not ledger.exists():
         return set()
     query = (
@@ -245,11 +254,15 @@ def _part_if_any(name: str, why: str, paths: Collection[Path]) -> list[Part]:
     return [_part(name, why, paths)] if paths else []
 
 
-def _told(state: BuildState, *, is_forgotten: bool) -> str:
+def _told(state: BuildState, work: Path, *, is_forgotten: bool) -> str:
     told = f"{state.recipe} into {state.out}"
     if is_forgotten:
-        return f"{told}, to be forgotten"
-    return told if Path(state.out).exists() else f"{told}, which is not there; --forget {state.out} lets its work go"
+        told += ", to be forgotten"
+    elif not Path(state.out).exists():
+        told += f", which is not there; --forget {state.out} lets its work go"
+    if state.storage not in ("", str(work.resolve())):
+        told += f"; its shards lie in {state.storage}, which is not cleaned"
+    return told
 
 
 def _state_files(work: Path) -> list[Path]:
@@ -259,13 +272,23 @@ def _state_files(work: Path) -> list[Path]:
 def _load(path: Path) -> BuildState:
     try:
         state = BuildState(**json.loads(path.read_text(encoding="utf-8")))
-        _digits_of(state)
+        _names_in(state)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise OutputError(
             f"{path} cannot be read, so what its build needs is not known; run that build again, or remove the file if "
             "the build is not wanted"
         ) from error
     return state
+
+
+def _refuse_guests(work: Path) -> None:
+    """Stop where shards lie of which only another work folder knows which are wanted, and what was drawn for more."""
+    if guests := sorted((work / GUESTS).glob("*.json")):
+        outs = ", ".join(sorted({_load(path).out for path in guests}))
+        raise OutputError(
+            f"{work} is the --storage of builds that have another --work ({outs}), and nothing here says what they "
+            f"need; remove {work / GUESTS} if they are not wanted any more"
+        )
 
 
 def _named(forget: Collection[Path], builds: Mapping[Path, BuildState], work: Path) -> set[Path]:

@@ -21,6 +21,7 @@ from mis_dataset.run.post import Post
 from mis_dataset.run.progress import Reporter
 from mis_dataset.run.stage import Shards, told
 from mis_dataset.run.workbench import Families, Workbench
+from mis_dataset.stopping import stoppable
 
 _PULSE_S = 0.5
 _PATIENCE_S = 30.0
@@ -108,8 +109,7 @@ class Line:
     def _until_stopped(self, families: Families) -> Iterator[Any]:
         """A composer that asks a server is slow, and a shard has many families: the line may stop after each."""
         for family in families:
-            if self._stopping.is_set():
-                raise StoppedError
+            self._go_on()
             yield family
 
     def _work(self, place: int) -> None:
@@ -132,8 +132,7 @@ class Line:
 
         def tick(fraction: float) -> None:
             nonlocal told_so_far
-            if self._stopping.is_set():
-                raise StoppedError
+            self._go_on()
             step = min(fraction * source.items, source.items - told_so_far)
             told_so_far += step
             post.count(made=step)
@@ -152,8 +151,8 @@ class Line:
         self._expect()
         if place + 1 < len(self._posts):
             self._posts[place + 1].belt.put(piece)
-        elif self._stopping.is_set():
-            raise StoppedError
+        else:
+            self._go_on()
 
     def _left(self, place: int) -> None:
         """One of those at a post has nothing more to do; if it was the last, nothing more comes to the next."""
@@ -195,7 +194,8 @@ class Line:
     def _thread(self, place: int, work: Callable[[], None]) -> Thread:
         def guarded() -> None:
             try:
-                work()
+                with stoppable(self._go_on):
+                    work()
             except StoppedError:
                 pass
             except ServerUnreachableError as error:
@@ -207,6 +207,10 @@ class Line:
                 self._ended.release()
 
         return Thread(target=guarded, daemon=True)
+
+    def _go_on(self) -> None:
+        if self._stopping.is_set():
+            raise StoppedError
 
     def _stop(self) -> None:
         self._stopping.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -11,12 +12,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from mis_dataset.errors import OutputError
+from mis_dataset.errors import OutputError, StorageError
 from mis_dataset.run.shards import storage_error
 
 _LOCK, _HOLDER = "build.lock", "build.lock.holder"
 LOCK_FILES = frozenset({_LOCK, _HOLDER})
 """What this leaves in a work folder."""
+_NO_LOCKS = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK})
 
 
 @contextmanager
@@ -29,7 +31,8 @@ def working_in(work: Path) -> Iterator[None]:
         OutputError: another process, or another part of this one, works there.
         StorageError: the folder cannot be written, or its file system has no locks.
     """
-    lock, holder = FileLock(work / _LOCK), work / _HOLDER
+    # Never a soft lock, which is a mere file: it would outlive a process that is killed.
+    lock, holder = FileLock(work / _LOCK, fallback_to_soft=False), work / _HOLDER
     try:
         work.mkdir(parents=True, exist_ok=True)
         lock.acquire(blocking=False)
@@ -39,6 +42,11 @@ def working_in(work: Path) -> Iterator[None]:
             "another --work"
         ) from error
     except OSError as error:
+        if error.errno in _NO_LOCKS:
+            raise StorageError(
+                f"{work} lies on a file system that has no locks ({error.strerror}); name another --work, or have it "
+                "mounted with locks (Lustre: with the option flock)"
+            ) from error
         raise storage_error(error, work) from error
     try:
         # A courtesy to others: a disk that is full must not keep anybody from cleaning up.
@@ -58,5 +66,5 @@ def _this_process() -> str:
 def _named_in(holder: Path) -> str:
     try:
         return holder.read_text(encoding="utf-8") or "another process"
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return "another process"

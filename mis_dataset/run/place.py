@@ -9,6 +9,11 @@ from mis_dataset.run.images import ImageStore
 from mis_dataset.storage import located
 
 
+def work_beside(out: Path) -> Path:
+    """The folder in which the dataset in ``out`` is made, unless another one is named: ``work`` beside it."""
+    return out.resolve().parent / "work"
+
+
 @dataclass(frozen=True)
 class Place:
     """The folder of the driver, and where what it has made lies; the same folder unless storage is named."""

@@ -34,6 +34,7 @@ from mis_dataset.run.draw import Tick
 from mis_dataset.run.local import LEDGER, Engine
 from mis_dataset.run.place import Place
 from mis_dataset.run.workbench import Workbench
+from mis_dataset.stopping import stoppable
 
 _LOOK_EVERY_S = 0.2
 _LONGEST_KNOCK_S = 10.0
@@ -77,6 +78,7 @@ class Worker:
         self._place = place
         self._ledger = RemoteLedger(clerk, name)
         self._stopping = Event()
+        self._at_work = Lock()
 
     def ping(self) -> None:
         """Answer."""
@@ -85,7 +87,10 @@ class Worker:
         """What `Workbench.make` gives or raises; None if the worker was told to stop."""
         try:
             stages = self._crew.stages(self._place.images)
-            return Workbench(self._place.store, prints, stages, self._ledger, _nobody).make(stage, source, self._tick)
+            bench = Workbench(self._place.store, prints, stages, self._ledger, _nobody)
+            # An actor that could not be reached for a while may still be at work when it is given another shard.
+            with self._at_work, stoppable(self._tick):
+                return bench.make(stage, source, self._tick)
         except StoppedError:
             return None
         except MisError as error:
@@ -95,7 +100,7 @@ class Worker:
         """End what is being made; what is in flight is kept."""
         self._stopping.set()
 
-    def _tick(self, _: float) -> None:
+    def _tick(self, _: float = 0.0) -> None:
         if self._stopping.is_set():
             raise StoppedError
 

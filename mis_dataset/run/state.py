@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,7 +17,10 @@ from mis_dataset.errors import OutputError
 from mis_dataset.records import SHARDED_STAGES
 from mis_dataset.run.shards import replacing
 from mis_dataset.seeds import stable_digest
-from mis_dataset.storage import located
+from mis_dataset.storage import is_remote, located, look_anew, reaching
+
+GUESTS = "guests"
+"""Where a folder with shards knows of the builds whose own work folder is another."""
 
 
 @dataclass(frozen=True)
@@ -35,16 +39,20 @@ class BuildState:
     def save(self, work: Path, out: Path) -> None:
         """Keep it in ``work``; later rounds of the same build that are known already stay known.
 
+        A folder that holds the shards instead is told, too: it may be the work folder of other builds.
+
         Raises:
-            StorageError: the folder cannot be written.
+            StorageError: a folder cannot be written.
         """
+        store = located(self.storage or work)
+        if not is_remote(store) and store.resolve() != work.resolve():
+            self._write(store / GUESTS / _state_path(work, out).name)
         with suppress(OutputError):
             known = BuildState.load(work, out)
             is_same = (known.fingerprint, known.storage) == (self.fingerprint, self.storage)
             if is_same and list(known.rounds[: len(self.rounds)]) == list(self.rounds):
                 return
-        with replacing(_state_path(work, out)) as temporary:
-            temporary.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        self._write(_state_path(work, out))
 
     @classmethod
     def load(cls, work: Path, out: Path) -> BuildState:
@@ -59,6 +67,10 @@ class BuildState:
             raise OutputError(
                 f"no build of {out} is known in {work}; name its --work, or start one: mis build RECIPE --out {out}"
             ) from error
+
+    def _write(self, path: Path) -> None:
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
 
 def stage_folder(work: Path, stage: str, fingerprint: str) -> Path:
@@ -90,20 +102,36 @@ class StageStatus:
     """Items that were rejected or failed."""
 
 
-def stage_status(work: Path, state: BuildState) -> Iterator[StageStatus]:
-    """Read from the files how far each sharded stage of the last round is; unreadable shards do not count."""
+def stage_status(work: Path, state: BuildState) -> list[StageStatus]:
+    """Read from the files how far each sharded stage of the last round is; unreadable shards do not count.
+
+    Raises:
+        StorageError: the shards are remote, and cannot be reached.
+    """
     prints, store = state.rounds[-1], located(state.storage or work)
-    total = _planned(stage_folder(store, "compose", prints["compose"]))
-    for stage in SHARDED_STAGES:
-        done, statuses = 0, Counter[str]()
-        for path in sorted(stage_folder(store, stage, prints[stage]).glob("shard-*.parquet"), key=str):
-            try:
-                with path.open("rb") as stream, pq.ParquetFile(stream) as file:
-                    statuses.update(file.read(columns=["status"])["status"].to_pylist())
-            except (pa.ArrowException, OSError):
-                continue
-            done += 1
-        yield StageStatus(stage, done, total, statuses["accepted"], statuses["rejected"] + statuses["failed"])
+    look_anew(store)
+    with reaching(state.storage):
+        total = _planned(stage_folder(store, "compose", prints["compose"]))
+        return [_status(stage, stage_folder(store, stage, prints[stage]), total) for stage in SHARDED_STAGES]
+
+
+def _status(stage: str, folder: Path, total: int | None) -> StageStatus:
+    done, statuses = 0, Counter[str]()
+    for path in sorted(folder.glob("shard-*.parquet"), key=str):
+        try:
+            found = path.stat()
+            statuses.update(_statuses(path, found.st_mtime_ns, found.st_size))
+        except (pa.ArrowException, OSError):
+            continue
+        done += 1
+    return StageStatus(stage, done, total, statuses["accepted"], statuses["rejected"] + statuses["failed"])
+
+
+@cache
+def _statuses(path: Path, changed: int, size: int) -> Counter[str]:  # noqa: ARG001 - a shard that changed is read again
+    """How the items of a shard ended; who watches a build looks at every shard each second, and this reads it once."""
+    with path.open("rb") as stream, pq.ParquetFile(stream) as file:
+        return Counter(file.read(columns=["status"])["status"].to_pylist())
 
 
 def _planned(compose: Path) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import tomllib
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,14 @@ from mis_dataset.assemble.card import data_metadata, read_metadata, render_card
 from mis_dataset.assemble.chosen import Chosen
 from mis_dataset.assemble.counts import count
 from mis_dataset.assemble.croissant import render_croissant
-from mis_dataset.assemble.layout import CARD, CHANGELOG, CROISSANT, MANIFEST, RECIPE, data_stem
+from mis_dataset.assemble.folder import own_files
+from mis_dataset.assemble.layout import CARD, CROISSANT, MANIFEST, RECIPE, data_stem
 from mis_dataset.assemble.manifest import files_facts, read_manifest
 from mis_dataset.assemble.parquet import FileSize, read_groups
-from mis_dataset.assemble.readback import read_facts, read_rows
+from mis_dataset.assemble.readback import ReadBack, read_facts
 from mis_dataset.errors import DatasetError
-from mis_dataset.records import SUBSETS, side_of
+from mis_dataset.outline import outline
+from mis_dataset.records import SUBSETS, Outline, Screened, side_of
 from mis_dataset.schema import arrow_schema
 from mis_dataset.validation.rows import Problem, RowChecker
 
@@ -31,7 +33,7 @@ __all__ = ["Problem", "validate", "validate_or_raise"]
 def validate(directory: Path) -> list[Problem]:
     """Everything that is wrong with a dataset's directory; empty if nothing is.
 
-    Streams: one row group of images is in memory at a time, and of each row only what is compared with other rows.
+    Streams: one row group is in memory at a time, and of each row only its outline and what is compared with others.
     """
     try:
         manifest = read_manifest(directory)
@@ -78,9 +80,7 @@ def _problems(directory: Path, manifest: Mapping[str, Any], sizes: dict[str, Fil
 
 def _files(directory: Path, manifest: Mapping[str, Any]) -> Iterator[Problem]:
     listed = manifest["files"]
-    files = (path.relative_to(directory) for path in directory.rglob("*") if path.is_file())
-    # What is hidden is not the dataset's: git's, and the notes of clients that fetched it from the Hub.
-    present = {path.as_posix() for path in files if not path.parts[0].startswith(".")} - {MANIFEST, CHANGELOG}
+    present = own_files(directory)
     for path in sorted(listed.keys() - present):
         yield Problem(path, "is missing")
     for path in sorted(present - listed.keys()):
@@ -122,19 +122,28 @@ def _texts(directory: Path, manifest: Mapping[str, Any], sizes: list[FileSize]) 
     """Write card and Croissant anew from the files and compare; only the package that wrote them can."""
     if manifest["version"] != __version__:
         return
+    rows, outlines = ReadBack(directory, manifest["files"]), list[Outline]()
     try:
-        rows, facts = read_rows(directory, manifest["files"]), read_facts(directory, manifest)
-        counts = count(rows)
-        card = render_card(Chosen.all_of(rows), counts, facts, sizes)
+        facts, counts = read_facts(directory, manifest), count(_outlined(rows, outlines))
+        card = render_card(Chosen(outlines, rows), counts, facts, sizes)
         croissant = render_croissant(counts, facts, {size.path for size in sizes})
     except FileNotFoundError:
         return  # reported as missing
-    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         yield Problem(RECIPE, f"the card cannot be made from the recipe and the rows: {error!r}")
         return
     for path, true in ((CARD, card), (CROISSANT, croissant)):
         if path in manifest["files"] and (directory / path).is_file():  # else reported as missing
-            yield from _compared(path, (directory / path).read_text(encoding="utf-8"), true)
+            # What is no text differs from every text, and has a line as well.
+            found = (directory / path).read_text(encoding="utf-8", errors="surrogateescape")
+            yield from _compared(path, found, true)
+
+
+def _outlined(rows: Iterable[Screened], outlines: list[Outline]) -> Iterator[Screened]:
+    """The rows as they are; ``outlines`` gets those of them that have passed."""
+    for place, row in enumerate(rows):
+        outlines.append(outline(row, place))
+        yield row
 
 
 def _compared(path: str, found: str, true: str) -> Iterator[Problem]:

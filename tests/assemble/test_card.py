@@ -105,6 +105,15 @@ def test_the_tables_add_up(card, rows):
     assert {row[0]: int(row[1]) for row in _table(card, "images in a row")} == {"2": 12, "3": 6, "4": 4}
 
 
+def test_rows_of_unknown_sub_categories_stay_with_their_categories(rows, tmp_path):
+    def coarse(row):
+        return replace(row, scenario=replace(row.scenario, sub_category=""))
+
+    table = {row[0]: int(row[-1]) for row in _table(_card(rows, tmp_path, coarse), "category")}
+    categories = [row.scenario.category for row in rows[0]]
+    assert table == {category: categories.count(category) for category in categories}
+
+
 def test_the_share_of_twins_is_told(card):
     assert "10 of 12 harmful rows (83.3%) have a benign twin." in card
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 import click
+import httpx2
 import pytest
 from packaging.requirements import Requirement
 
@@ -144,6 +145,39 @@ def test_a_hub_that_is_down_is_told_in_the_end(
     hub.write_text("in the way")  # a file where the bucket's folder would be
     assert job.copy(tmp_path / "work", "hf://buckets/me/work") is False
     assert "could not be copied to hf://buckets/me/work" in capsys.readouterr().err
+
+
+def test_a_connection_that_breaks_ends_one_copy_and_not_those_after_it(
+    tmp_path: Path, job: ModuleType, hub: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    class Flaky(FolderHub):
+        uploads = 0
+
+        def sync_bucket(self, source: str, dest: str, *, exclude: list[str] | None = None, quiet: bool) -> None:
+            Flaky.uploads += dest.startswith("hf://")
+            if Flaky.uploads == 1 and dest.startswith("hf://"):
+                raise httpx2.ConnectError("the line is down")  # no OSError
+            super().sync_bucket(source, dest, exclude=exclude, quiet=quiet)
+
+    monkeypatch.setattr(job, "HfApi", Flaky)
+    hub.mkdir(parents=True)
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "shard.parquet").write_text("finished")
+    assert job.keeping(["plan", "--help"], tmp_path / "work", "hf://buckets/me/work", every=0.05) == 0
+    assert "hf://buckets/me/work: the line is down" in capsys.readouterr().err
+    # One after the other in the background, and one in the end.
+    assert Flaky.uploads > 2
+    assert (hub / "shard.parquet").read_text() == "finished"
+
+
+def test_a_ledger_that_cannot_be_copied_is_told(
+    tmp_path: Path, job: ModuleType, hub: Path, capsys: pytest.CaptureFixture[str]
+):
+    hub.mkdir(parents=True)
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "ledger.sqlite").write_bytes(b"no database" * 100)
+    assert job.copy(tmp_path / "work", "hf://buckets/me/work") is False
+    assert "could not be copied" in capsys.readouterr().err
 
 
 def test_the_copy_of_a_ledger_in_use_is_whole(tmp_path: Path, job: ModuleType):

@@ -14,6 +14,7 @@ from mis_dataset.chat import Chat, ChatAnswer, ChatSettings
 from mis_dataset.errors import ServerAuthError
 from mis_dataset.ledger import keeping_ledger
 from mis_dataset.records import Failed, Rejected
+from mis_dataset.stopping import stoppable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,3 +190,71 @@ def test_ctrl_c_keeps_what_is_in_flight(path: Path):
         with keeping_ledger(path):
             list(Asker(base_url=server.base_url).ask(asked(server)))
         assert len(server.calls) == 4
+
+
+class ToldError(Exception):
+    """Somebody told the work to stop."""
+
+
+@dataclass
+class Word:
+    """What work asks whether it is to stop."""
+
+    told: threading.Event = field(default_factory=threading.Event)
+
+    def check(self) -> None:
+        if self.told.is_set():
+            raise ToldError
+
+
+def test_work_that_waits_for_its_first_row_hears_that_it_is_to_stop(path: Path):
+    # All that comes in meanwhile waits for that row, so nobody else would stop it.
+    word, held, quick = Word(), Held(""), QUESTIONS[1:5]
+    all_in_flight = threading.Barrier(4, word.told.set)
+
+    def script(call: Call) -> Reply:
+        if call.texts[-1] in quick:
+            return say("yes")
+        all_in_flight.wait(20)
+        return held(call)
+
+    with ChatServer(script) as server:
+        with keeping_ledger(path), stoppable(word.check), pytest.raises(ToldError):
+            list(Asker(base_url=server.base_url, chats=held.chats).ask(QUESTIONS[:12]))
+        # What was in flight was waited for, is kept, and was the last.
+        assert asked(server) == sorted(QUESTIONS[:8])
+        with keeping_ledger(path):
+            list(Asker(base_url=server.base_url).ask(QUESTIONS[:8]))
+        assert len(server.calls) == 8
+
+
+def test_work_that_hears_that_it_is_to_stop_does_not_wait_longer_than_the_grace(path: Path):
+    word = Word()
+
+    def script(call: Call) -> Reply:
+        word.told.set()
+        return later(say("yes"), 30)
+
+    with ChatServer(script) as server, keeping_ledger(path), stoppable(word.check):
+        begun = time.monotonic()
+        with pytest.raises(ToldError):
+            list(Asker(base_url=server.base_url, grace_s=0.2).ask(QUESTIONS[:4]))
+        assert time.monotonic() - begun < 20
+
+
+def test_work_that_holds_rows_back_hears_that_it_is_to_stop(path: Path):
+    # A row that failed is tried again at the end; until then no other reaches the caller, who would stop between two.
+    word = Word()
+
+    def script(call: Call) -> Reply:
+        if call.texts[-1] == "first":
+            return fail(500)
+        if call.number == 12:
+            word.told.set()
+        return later(say("yes"), 0.02)
+
+    questions = ["first", *(f"number {number}" for number in range(400))]
+    with ChatServer(script) as server, keeping_ledger(path), stoppable(word.check):
+        with pytest.raises(ToldError):
+            list(Asker(base_url=server.base_url).ask(questions))
+        assert len(server.calls) < 100

@@ -8,10 +8,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from official_files import OfficialFiles
 from samples import sample_dataset
 
 from mis_dataset.formats import export
 from mis_dataset.formats.source import Source
+from mis_dataset.intake import import_dataset
 
 Row = dict[str, Any]
 Rows = list[Row]
@@ -27,6 +29,17 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def rows(dataset: Path) -> Rows:
     """All of its rows, in its order."""
     return list(Source.open(dataset).rows(intent="all"))
+
+
+@pytest.fixture(scope="package")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three rows of others in each subset; categories and relations are not known, nor what test rows should answer."""
+    folder = tmp_path_factory.mktemp("imported")
+    official = OfficialFiles(folder / "MIS").write()
+    for file in official.root.glob("*.json"):
+        official.edit(file.name, lambda rows: [{**row, "category": None, "sub_category": None} for row in rows])
+    import_dataset("legacy", official.root, folder / "mis")
+    return folder / "mis"
 
 
 @pytest.fixture

@@ -34,6 +34,12 @@ def test_a_dry_run_counts_and_writes_nothing(dataset: Path, tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_dry_run_tells_of_rows_that_the_format_cannot_hold(dataset: Path, tmp_path: Path):
+    result = run(dataset, "--format", "legacy", "--out", tmp_path / "out", "--dry-run")
+    assert "6 test rows with more than 2 images stay out; the option max_images=4 takes them along" in result.stdout
+    assert "12 rows would be written" in result.stdout
+
+
 def test_subsets_and_intents_can_be_chosen(dataset: Path, tmp_path: Path):
     result = run(dataset, "--format", "swift", "--subset", "hard", "--intent", "harmful", "--out", tmp_path / "out")
     assert result.exit_code == 0

@@ -2,6 +2,7 @@
 
 import io
 import weakref
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +10,7 @@ import pytest
 from PIL import Image
 
 from mis_dataset.errors import DatasetError, OutputError, StorageError, UsageError
-from mis_dataset.formats import available, export, plan_export
-from mis_dataset.formats._formats import find_format
+from mis_dataset.formats import available, export, find_format, plan_export
 from mis_dataset.formats.source import Source
 
 FORMATS = available()
@@ -224,9 +224,33 @@ def test_a_place_that_cannot_be_written_is_named(dataset: Path, tmp_path: Path):
         export(dataset, "swift", tmp_path / "file" / "out")
 
 
-def test_an_image_that_cannot_be_shrunk_is_named(changed, tmp_path: Path):
-    def cut_off(row):
-        return [{**row, "images": [{**image, "bytes": image["bytes"][:-40]} for image in row["images"]]}]
+def cut_off(image: bytes) -> bytes:
+    return image[:-40]
 
+
+def spoilt(image: bytes) -> bytes:
+    """With its pixels in two chunks, the second of which has no name."""
+    start = image.index(b"IDAT") - 4
+    end = start + 8 + int.from_bytes(image[start : start + 4], "big")
+    chunks = [(b"IDAT", image[start + 8 : start + 20]), (b"\0" * 4, image[start + 20 : end])]
+    written = b"".join(
+        len(data).to_bytes(4, "big") + name + data + zlib.crc32(name + data).to_bytes(4, "big") for name, data in chunks
+    )
+    return image[:start] + written + image[end + 4 :]
+
+
+@pytest.mark.parametrize("damaged", [cut_off, spoilt])
+def test_an_image_that_cannot_be_shrunk_is_named(damaged, changed, tmp_path: Path):
+    directory = changed(
+        lambda row: [{**row, "images": [{**image, "bytes": damaged(image["bytes"])} for image in row["images"]]}]
+    )
     with pytest.raises(DatasetError, match=r"mis-\w+: image 1 is broken"):
-        export(changed(cut_off), "openai", tmp_path / "out", {"longest_side": 8})
+        export(directory, "openai", tmp_path / "out", {"longest_side": 8})
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_rows_of_which_little_is_known_are_exported(name: str, imported: Path, tmp_path: Path):
+    told = []
+    plan = export(imported, name, tmp_path / "out", on_row=lambda: told.append(1))
+    assert plan.rows == 3 * len(plan.counts)
+    assert len(told) == plan.rows

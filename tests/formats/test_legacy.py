@@ -10,7 +10,7 @@ from samples import sample_dataset
 
 from mis_dataset.errors import UsageError
 from mis_dataset.evaluate.responses import read_responses
-from mis_dataset.formats import export
+from mis_dataset.formats import export, plan_export
 from mis_dataset.intake import import_dataset
 from mis_dataset.pipeline import build_preview
 from mis_dataset.validation import validate
@@ -88,8 +88,33 @@ def test_another_export_gives_the_same_bytes(dataset, tmp_path):
 def test_rows_with_more_than_two_images_are_left_out_of_the_test_files_and_counted(dataset, tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "mis_dataset"):
         export(dataset, "legacy", tmp_path / "out")
-    more = sum(len(row["images"]) > 2 for row in harmful(dataset, "hard"))
-    assert f"mis_hard.json: left out {more} rows with more than 2 images" in caplog.text
+    more = sum(len(row["images"]) > 2 for subset in ("easy", "hard") for row in harmful(dataset, subset))
+    assert f"{more} test rows with more than 2 images stay out; the option max_images=4 takes them along" in caplog.text
+
+
+def test_a_plan_counts_what_is_written(dataset, tmp_path):
+    plan = export(dataset, "legacy", tmp_path / "out")
+    for subset, file in (
+        ("easy", "mis_test/mis_easy"),
+        ("hard", "mis_test/mis_hard"),
+        ("train", "mis_train/mis_train"),
+    ):
+        assert plan.counts[subset].rows == len(entries(tmp_path / "out", f"{file}.json"))
+    assert sum(counts.images for counts in plan.counts.values()) == len(list((tmp_path / "out").rglob("*.png")))
+
+
+# Asked for benign rows as well, one would get those with two images only.
+def test_benign_rows_with_too_many_images_do_not_count_as_left_out_for_their_intent(dataset, tmp_path):
+    fitting = {
+        intent: plan_export(dataset, "legacy", tmp_path / "out", intent=intent).rows for intent in ("harmful", "all")
+    }
+    assert plan_export(dataset, "legacy", tmp_path / "out").left_out == fitting["all"] - fitting["harmful"]
+
+
+def test_an_export_is_refused_if_all_rows_have_too_many_images(changed, tmp_path):
+    directory = changed(lambda row: [row] if len(row["images"]) > 2 else [])
+    with pytest.raises(UsageError, match="nothing to export: 3 test rows with more than 2 images stay out"):
+        plan_export(directory, "legacy", tmp_path / "out", subsets=["hard"])
 
 
 def test_they_can_be_asked_for(dataset, tmp_path, caplog):

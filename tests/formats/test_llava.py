@@ -8,6 +8,9 @@ InternVL ``internvl_chat/internvl/train/internvl_chat_finetune.py`` (a meta file
 
 import json
 
+import pytest
+
+from mis_dataset.intake import Files, make_format, read_all
 from mis_dataset.schema import checker
 
 CHECK = checker(
@@ -63,6 +66,21 @@ def test_json_lines_and_a_meta_file_for_internvl(exported, rows):
     for entry in entries:
         assert CHECK(entry) == []
         assert entry["conversations"][0]["value"].count("<image>") == len(entry["image"])
+
+
+def test_paths_of_the_meta_file_may_be_relative_to_where_one_is(exported):
+    meta = json.loads((exported("llava", dialect="internvl", root="") / "meta.json").read_text())
+    assert (meta["mis_train"]["root"], meta["mis_train"]["annotation"]) == ("", "mis_train.jsonl")
+
+
+# `str.splitlines` cuts at these, of which JSON knows nothing.
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85"])
+def test_texts_with_separators_of_lines_come_back(separator: str, changed, exported, rows):
+    directory = changed(lambda row: [{**row, "response": f"See{separator}{row['response']}"}])
+    reader = make_format("llava", {})
+    found = read_all(reader, Files(exported("llava", directory, dialect="internvl"), reader.remedy), "the export")
+    expected = [f"See{separator}{row['response']}" for row in rows if row["subset"] == "train"]
+    assert [taken.record.label.response for taken in found] == expected
 
 
 def test_the_dialects_hold_the_same_rows(exported):

@@ -63,6 +63,12 @@ def test_braces_are_no_templates(question: str, changed, exported):
     assert {rendered(text) for text in texts} == {question}
 
 
+def test_what_is_not_known_is_left_out(exported, imported):
+    for seed in seeds(exported("pyrit", imported) / "mis_hard.prompt"):
+        assert seed["harm_categories"] == []
+        assert seed["metadata"] == {"id": seed["prompt_group_alias"], "subset": "hard", "intent": "harmful"}
+
+
 def test_paths_may_start_elsewhere(exported):
     found = [seed for seed in seeds(exported("pyrit", root="/data/mis") / "mis_easy.prompt") if "data_type" in seed]
     assert found[0]["value"].startswith("/data/mis/images/easy/")

@@ -78,6 +78,17 @@ def test_counts_are_those_of_the_rows(dataset: Path, rows):
         assert counts[subset].images == sum(len(row["images"]) for row in harmful)
 
 
+def test_test_rows_may_be_limited_to_a_number_of_images(dataset: Path, rows):
+    source = Source.open(dataset).only(["train", "hard"], "all", most_images=2)
+    expected = [
+        row for row in rows if row["subset"] == "train" or (row["subset"] == "hard" and len(row["images"]) <= 2)
+    ]
+    assert list(source.rows()) == expected
+    counts = source.counts()
+    assert sum(count.rows for count in counts.values()) == len(expected)
+    assert (counts["train"].too_many_images, counts["hard"].too_many_images) == (0, 6)
+
+
 def test_two_rows_with_one_id_are_refused(changed, rows):
     twice = rows[3]["id"]
     directory = changed(lambda row: [row, row] if row["id"] == twice else [row])
@@ -95,7 +106,9 @@ def test_a_folder_that_is_no_dataset_is_refused(tmp_path: Path):
 def test_a_dataset_from_the_future_is_refused(dataset: Path, tmp_path: Path):
     manifest = json.loads((dataset / "manifest.json").read_text())
     (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "format": 2, "new": "unknown today"}))
-    with pytest.raises(DatasetError, match=r"newer version(.|\n)*format is 2, this version reads 1; upgrade"):
+    with pytest.raises(
+        DatasetError, match=r"later version(.|\n)*format is 2, and this version knows 1; pip install --upgrade"
+    ):
         Source.open(tmp_path)
 
 

@@ -16,12 +16,13 @@ from mis_dataset.cli import cli
 from mis_dataset.cli.export import export as command
 from mis_dataset.cli.import_ import import_
 from mis_dataset.evaluate.responses import read_responses
-from mis_dataset.formats import available, export
-from mis_dataset.formats._formats import find_format
+from mis_dataset.formats import available, export, find_format
 from mis_dataset.options import options_schema
 from mis_dataset.validation import validate
 
-PAGE = (Path(__file__).parents[2] / "docs" / "use_it_with.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "use_it_with.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"`mis export ([^`]+)`", PAGE)
 IMPORTS = re.findall(r"`mis import ([^`]+)`", PAGE)
 SNIPPETS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -29,6 +30,25 @@ SNIPPETS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 def _snippet(word: str) -> str:
     return next(code for code in SNIPPETS if word in code)
+
+
+def _tools(text: str) -> dict[str, str]:
+    """The first code of each row of a text's tables, by the name of the tool."""
+    rows = [line.split("|")[1:3] for line in text.splitlines() if line.startswith("| ")]
+    named = {re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", tool).strip(): re.search(r"`([^`]+)`", how) for tool, how in rows}
+    return {tool: code[1] for tool, code in named.items() if code}
+
+
+# What the page says is run below; so it is for the README.
+def test_the_readmes_table_is_that_of_the_page():
+    table = README.partition("| use it with … |")[2].partition("\n\n")[0]
+    assert _tools(table) == _tools(PAGE.partition("## Others' data")[0])
+
+
+# The code of the page is run where there is a model.
+def test_the_row_of_trl_is_part_of_its_code():
+    (argument,) = re.findall(r"train_dataset=\S+ \S+\)", _tools(PAGE)["TRL"])
+    assert argument in _snippet("SFTTrainer")
 
 
 @pytest.fixture
@@ -68,12 +88,13 @@ def test_the_papers_release_loads_as_told(here: Path, monkeypatch: pytest.Monkey
     assert set(eval(told, {"load_dataset": load_dataset})) == {"train", "test"}
 
 
-# `mlcroissant` uses what `rdflib` is going to drop.
+# `mlcroissant` uses what `rdflib` and `pandas` are going to drop.
 @pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning")
-def test_croissant_reads_as_told(here: Path):
+@pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame.reset_index is deprecated")
+def test_croissant_reads_as_told(here: Path, rows):
     told = next(code for code in re.findall(r"`(mlcroissant\.[^`]+)`", PAGE))
-    records = eval(told, {"mlcroissant": mlcroissant})
-    assert records.record_set == "hard"
+    record = next(iter(eval(told, {"mlcroissant": mlcroissant})))
+    assert record["hard/id"].decode() == next(row["id"] for row in rows if row["subset"] == "hard")
 
 
 def test_datasets_reads_as_told(here: Path, rows, monkeypatch: pytest.MonkeyPatch):
@@ -82,9 +103,10 @@ def test_datasets_reads_as_told(here: Path, rows, monkeypatch: pytest.MonkeyPatc
     assert eval(told, {"load_dataset": load_dataset})["id"][:] == [row["id"] for row in rows if row["subset"] == "hard"]
 
 
-def test_the_commands_that_read_it_as_it_is_parse():
-    told = re.findall(r"`mis ((?:finetune|evaluate) [^`]+)`", PAGE.partition("## In another layout")[0])
-    assert len(told) == 2
+def test_the_commands_that_want_a_model_parse(here: Path):
+    (here / "answers.jsonl").touch()
+    told = re.findall(r"`mis ((?:finetune|evaluate) -[^`]+)`", PAGE)
+    assert len(told) == 3
     for line in told:
         name, *arguments = shlex.split(line)
         cli.commands[name].make_context(name, arguments)

@@ -42,7 +42,9 @@ def test_questions_and_images_come_back(subset: str, folder, rows):
         ]
 
 
-@pytest.mark.parametrize("question", ['Say "this"\tand that.', "One line.\nAnother one.", "'Quoted' first?", "NA"])
+@pytest.mark.parametrize(
+    "question", ['Say "this"\tand that.', "One line.\nAnother one.", "Half a line.\rThe rest.", "'Quoted' first?", "NA"]
+)
 def test_awkward_questions_come_back(question: str, changed, exported):
     folder = exported("vlmevalkit", changed(lambda row: [{**row, "question": f"{question} #{row['id']}"}]))
     data = pd.read_csv(folder / "MIS_hard.tsv", sep="\t")

@@ -157,6 +157,33 @@ def test_images_may_start_from_another_folder(official, tmp_path):
     assert plain(read_all(Legacy(), files, "rows")) == expected
 
 
+def test_that_folder_alone_has_them_then(official, tmp_path):
+    expected = plain(read(official.root))
+    others = OfficialFiles(tmp_path / "rows").write()
+    for image in others.root.rglob("*.png"):
+        image.write_bytes(png("another"))
+    assert plain(read_all(Legacy(), Files(others.root, Legacy.remedy, images=official.root), "rows")) == expected
+    shutil.rmtree(official.root / "hard_image")
+    with pytest.raises(DatasetError, match=r"the image hard_image/1/object1\.png is not there"):
+        read_all(Legacy(), Files(others.root, Legacy.remedy, images=official.root), "rows")
+
+
+# As /tmp is on some systems.
+def test_folders_above_may_be_links(official, tmp_path):
+    (tmp_path / "linked").symlink_to(official.root.parent)
+    file, images = tmp_path / "linked" / "rows" / "mis_hard.json", tmp_path / "linked" / official.root.name
+    file.parent.mkdir()
+    (official.root / file.name).rename(file)
+    assert len(read_all(Legacy(), Files(file, Legacy.remedy, images=images), "rows")) == 3
+
+
+def test_test_rows_with_another_number_of_images_can_be_left_out(official):
+    official.edit("mis_hard.json", lambda rows: rows[1].update(image_path2=None))
+    files = Files(official.root, Legacy.remedy, multi_image_only=True)
+    assert len(read_all(Legacy(), files, "rows")) == 11
+    assert files.passed_over == ["mis_hard.json, entry 2"]
+
+
 def test_one_file_may_be_named(official):
     rows = read(official.root / "mis_hard.json")
     assert [row.record.scenario.subset for row in rows] == ["hard"] * 3
@@ -177,6 +204,11 @@ def test_one_file_may_be_named(official):
         ("", "give the path of a file"),
         (None, "give the path of a file"),
         (7, "give the path of a file"),
+        pytest.param(
+            f"data:image/png;base64,{'iVBORw0K/' * 999}", "is a data URL; write it into a file", id="data URL"
+        ),
+        pytest.param("x" * 300, f"the image {'x' * 255}… ", id="a long name"),
+        pytest.param("x/" * 3000, f"the image {'x/' * 127}x… ", id="a long path"),
     ],
 )
 def test_a_path_that_cannot_be_followed_is_named(official, tmp_path, name, words):
@@ -185,6 +217,19 @@ def test_a_path_that_cannot_be_followed_is_named(official, tmp_path, name, words
     (problem,) = problems(official.root)
     assert problem.startswith("mis_hard.json, entry 2: ")
     assert words in problem
+    assert len(problem) < 500
+
+
+def test_a_name_that_is_too_long_does_not_hide_what_else_is_wrong(official):
+    def spoil(rows):
+        rows[0]["image_path1"] = "x" * 300
+        rows[2]["image_path1"] = "gone.png"
+
+    official.edit("mis_hard.json", spoil)
+    assert [problem.split(":")[0] for problem in problems(official.root)] == [
+        "mis_hard.json, entry 1",
+        "mis_hard.json, entry 3",
+    ]
 
 
 @pytest.mark.parametrize("target", ["outside", "inside"])
@@ -286,6 +331,7 @@ def test_two_copies_of_a_file_are_named(official):
         ({"question": None}, "its question is null"),
         ({"category": 3}, "its category is 3"),
         ({"intent": "evil"}, "its intent is 'evil'"),
+        ({"question": "Half: \ud83d"}, "has half a character"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_named(official, change, words):

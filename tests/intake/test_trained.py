@@ -147,6 +147,40 @@ def test_every_broken_row_is_named(folder):
     assert "its subset is 'medium'; write one of train, easy, hard, real" in found[0]
 
 
+# JSON can hold half of a pair that makes one character; nothing else can.
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"conversations": [{"from": "human", "value": "Half: \ud83d"}, {"from": "gpt", "value": "A"}]},
+        {"conversations": [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "Half: \ud83d"}]},
+        {"category": "\ud83d"},
+        {"id": "\ude00"},
+    ],
+)
+def test_half_a_character_is_named(folder, change):
+    rows = {"a": row("image"), "b": row("image", **change), "c": row("image", subset="medium")}
+    (folder / "rows.json").write_text(json.dumps(rows))
+    found = problems("llava", folder)
+    assert [problem.split(";")[0] for problem in found] == [
+        "rows.json, entry c: its subset is 'medium'",
+        "rows.json, entry b: has half a character (a lone surrogate such as \\ud83d)",
+    ]
+
+
+def test_what_is_told_of_half_a_character_can_be_printed(folder):
+    (folder / "rows.json").write_text(json.dumps({"\ud83d": row("image", image=["a.png", "\ud83d.png"])}))
+    found = problems("llava", folder)
+    assert found[0] == "rows.json, entry ?: the image ?.png is not there, neither as a file nor in a zip"
+    assert found[1].startswith("rows.json, entry ?: has half a character")
+
+
+def test_a_row_that_is_left_out_may_have_half_a_character(folder):
+    half = [{"from": "human", "value": "\ud83d"}, {"from": "gpt", "value": "A"}]
+    (folder / "rows.json").write_text(json.dumps([row("image"), {"conversations": half}]))
+    reader = make_format("llava", {})
+    assert len(read_all(reader, Files(folder, reader.remedy, multi_image_only=True), "rows")) == 1
+
+
 def test_unknown_formats_and_options_are_refused():
     assert available() == ["legacy", "llamafactory", "llava"]
     with pytest.raises(UsageError, match="there is no import format 'lava'; Did you mean 'llava'"):

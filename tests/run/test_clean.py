@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from lab import seen
 from labelled_rows import GOOD, PICTURE
 from recipes import contents, tiny, tiny_text
 
-from mis_dataset.errors import OutputError, UsageError
+from mis_dataset.errors import BudgetError, OutputError, UsageError
 from mis_dataset.pipeline import build
 from mis_dataset.records import Attempt, Rendered
 from mis_dataset.run.clean import CleanPlan, cleaning, remove
@@ -177,12 +178,26 @@ def test_removal_that_was_interrupted_goes_on_the_next_time(built: Built):
 def test_images_that_were_drawn_for_an_unfinished_shard_stay(built: Built):
     clean(built)
     before = images(built)
+    # As if killed in its first shard: no stage has a folder yet, and the ledger alone knows what was drawn.
     for stage in ("render", "teach", "screen"):
         shutil.rmtree(built.folder(stage, built.mis))
-    # As if killed in its first shard: the folder is there, and the ledger knows what was drawn for it.
-    built.folder("render", built.mis).mkdir()
     assert clean(built).goes == ()
     assert images(built) == before
+
+
+def test_a_build_that_was_stopped_in_its_first_shard_draws_nothing_twice(tmp_path: Path):
+    log, work = tmp_path / "drawn.txt", tmp_path / "work"
+    renderer = f'"lab:Accelerated"\nlog = "{log}"'
+    text = tiny_text(run="shard_size = 100").replace('"pictogram"\nsize = 64', renderer)
+    limited = f"{text}\n[limits]\nmax_gpu_seconds = 0.003\n"
+    with pytest.raises(BudgetError):
+        build(tiny(tmp_path, limited), tmp_path / "mis", work)
+    assert len(seen(log)) > 0
+    assert not list(work.glob("render-*"))
+    with cleaning(work) as plan:
+        remove(plan)
+    build(tiny(tmp_path, text), tmp_path / "mis", work, to="render")
+    assert len(seen(log)) == len(set(seen(log)))
 
 
 def test_images_are_known_from_shards_alone(built: Built):
@@ -303,6 +318,50 @@ def test_a_folder_without_builds_is_left_alone(tmp_path: Path):
     with pytest.raises(OutputError, match="no build is known in"), cleaning(tmp_path):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["render-0123456789ab"]
+
+
+def test_a_folder_in_which_another_builds_shards_lie_is_left_alone(built: Built, tmp_path: Path):
+    stored = tmp_path / "stored"
+    build(tiny(tmp_path), stored, tmp_path / "elsewhere", to="render", storage=str(built.work))
+    before = built.files()
+    with pytest.raises(OutputError, match=rf"is the --storage of builds .*\({stored}\).*; remove .*guests if they"):
+        clean(built)
+    assert built.files() == before
+    shutil.rmtree(built.work / "guests")
+    assert clean(built).goes != ()
+
+
+def test_the_plan_says_which_shards_lie_elsewhere(tmp_path: Path):
+    build(tiny(tmp_path), tmp_path / "mis", tmp_path / "work", to="render", storage=str(tmp_path / "stored"))
+    before = contents(tmp_path / "stored")
+    with cleaning(tmp_path / "work", forget=[tmp_path / "mis"]) as plan:
+        (part,) = (part for part in plan.goes if part.name.startswith("builds/"))
+        remove(plan)
+    assert f"its shards lie in {tmp_path / 'stored'}, which is not cleaned" in part.why
+    assert contents(tmp_path / "stored") == before
+
+
+def test_a_storage_that_is_the_work_folder_is_cleaned(tmp_path: Path):
+    work = tmp_path / "work"
+    for text in (EARLIER, tiny_text()):
+        build(tiny(tmp_path, text), tmp_path / "mis", work, to="render", storage=str(work))
+    with cleaning(work) as plan:
+        assert any(part.name.startswith("render-") for part in plan.goes)
+        assert not any("not cleaned" in part.why for part in plan.stays)
+
+
+def test_a_build_is_known_by_where_its_dataset_is_not_by_how_that_was_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "mis").mkdir()
+    monkeypatch.chdir(tmp_path)
+    build(tiny(tmp_path), Path("mis"), Path("work"), to="render")
+    monkeypatch.chdir("elsewhere")
+    with cleaning(tmp_path / "work") as plan:
+        assert not any("not there" in part.why for part in plan.stays)
+    with cleaning(tmp_path / "work", forget=[tmp_path / "mis"]) as plan:
+        assert any(part.name.startswith("builds/mis-") for part in plan.goes)
 
 
 def test_nobody_cleans_while_a_build_is_at_work(built: Built):

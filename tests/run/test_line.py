@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from mis_dataset.run.progress import Silent
 from mis_dataset.run.shards import Item
 from mis_dataset.run.stage import Stage
 from mis_dataset.run.workbench import Workbench
+from mis_dataset.stopping import stop_check
 
 PATIENCE_S = 30.0
 """For what comes within milliseconds, or never."""
@@ -255,6 +257,26 @@ def test_ctrl_c_ends_all_stages_within_a_row(tmp_path: Path):
     assert not any(name.startswith("teach") for name in hall.left())
     # What was finished is not made again.
     assert len(Hall(tmp_path).run(families(1000), shard_size=50)[-1]) == 1000
+
+
+def test_a_stage_that_waits_hears_that_the_line_stops(tmp_path: Path):
+    waited_in_vain: list[str] = []
+
+    def teach(rows: Sequence[Scenario], tick: Tick) -> Iterator[Item[Scenario]]:
+        os.kill(os.getpid(), signal.SIGINT)
+        check, until = stop_check(), time.monotonic() + PATIENCE_S / 3
+        while time.monotonic() < until:
+            check()
+            threading.Event().wait(0.01)
+        waited_in_vain.append(rows[0].id)
+        return passing(rows, tick)
+
+    before = others()
+    hall = Hall(tmp_path, teach=teach)
+    with pytest.raises(KeyboardInterrupt):
+        hall.run(families(3))
+    assert others() <= before
+    assert waited_in_vain == []
 
 
 def test_composing_ends_between_families(tmp_path: Path):

@@ -1,5 +1,7 @@
 """One process at a time in a work folder, and no trace of a process that was killed."""
 
+import errno
+import fcntl
 import os
 import re
 import subprocess
@@ -101,11 +103,29 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path):
         pass
 
 
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK])
+def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int):
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    # As on Lustre that is mounted without `flock`: a lock file that is merely there would outlive who is killed.
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(StorageError, match=r"has no locks \(.*\); name another --work"), working_in(tmp_path):
+        pass
+
+
 def test_the_name_of_the_other_is_not_needed(tmp_path: Path):
     # Its disk was full, or it is about to sign.
     with somebody_in(tmp_path):
         for path in tmp_path.iterdir():
             if path.read_text():
                 path.unlink()
+        with pytest.raises(OutputError, match="in use by another process;"), working_in(tmp_path):
+            pass
+
+
+def test_a_name_that_cannot_be_read_is_not_needed(tmp_path: Path):
+    with somebody_in(tmp_path):
+        (tmp_path / "build.lock.holder").write_bytes(b"\xff\xfe")
         with pytest.raises(OutputError, match="in use by another process;"), working_in(tmp_path):
             pass

@@ -125,9 +125,7 @@ def test_a_running_build_that_tells_nothing_for_long_is_silent(tmp_path: Path, m
     assert loaded(tmp_path).state == "finished"
 
 
-def test_a_build_that_has_nothing_to_tell_is_alive(
-    tmp_path: Path, monitor: Monitor, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_build_that_has_nothing_to_tell_is_alive(tmp_path: Path, monitor: Monitor, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("mis_dataset.run.monitor._HEARTBEAT_S", 0.05)
     path = progress_path(tmp_path, tmp_path / "mis")
     with monitor:

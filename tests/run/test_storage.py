@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import botocore.exceptions
+import botocore.session
 import pytest
+import s3fs
 from chat_server import ChatServer
 from moto.server import ThreadedMotoServer
 from recipes import contents, lasting, tiny
@@ -14,7 +18,7 @@ from served_teacher import served, teacher_says
 
 from mis_dataset.errors import BackendError, StorageError
 from mis_dataset.pipeline import build
-from mis_dataset.run.state import BuildState, stage_status
+from mis_dataset.run.state import BuildState, stage_folder, stage_status
 from mis_dataset.storage import located, reaching
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
@@ -68,6 +72,62 @@ def test_status_finds_the_shards(tmp_path: Path, bucket: str):
     state = BuildState.load(tmp_path / "work", tmp_path / "mis")
     found = {stage.name: stage.done for stage in stage_status(tmp_path / "work", state)}
     assert found == {"compose": 1, "render": 1, "teach": 0, "screen": 0}
+
+
+def test_status_finds_what_others_have_written_since(tmp_path: Path, bucket: str):
+    build(tiny(tmp_path), tmp_path / "mis", tmp_path / "work", to="render", storage=bucket)
+    state = BuildState.load(tmp_path / "work", tmp_path / "mis")
+    folder = stage_folder(located(bucket), "render", state.rounds[0]["render"])
+
+    def rendered() -> int:
+        return stage_status(tmp_path / "work", state)[1].done
+
+    assert rendered() == 1
+    # By another client: fsspec knows of what this process writes by way of it.
+    name, _, key = str(folder).removeprefix("s3://").partition("/")
+    client = botocore.session.get_session().create_client("s3")
+    source = {"Bucket": name, "Key": f"{key}/shard-00000.parquet"}
+    client.copy_object(Bucket=name, Key=f"{key}/shard-00001.parquet", CopySource=source)
+    assert rendered() == 2
+
+
+@pytest.fixture
+def no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Neither in the environment, nor in files, nor from the machine's own service."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    # fsspec keeps its clients, with the credentials that they began with.
+    s3fs.S3FileSystem.clear_instance_cache()
+    yield
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+def test_status_without_credentials_is_said(tmp_path: Path, no_credentials: None):
+    prints = dict.fromkeys(("compose", "render", "teach", "screen"), "0123456789abcdef")
+    state = BuildState("tiny", str(tmp_path / "mis"), "f", [prints], "s3://nobodys/mis")
+    with pytest.raises(StorageError, match=r"s3://nobodys/mis cannot be used: .*your credentials"):
+        stage_status(tmp_path, state)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("gcsfs.retry", "HttpError"),
+        ("google.auth.exceptions", "GoogleAuthError"),
+        ("azure.core.exceptions", "AzureError"),
+    ],
+)
+def test_other_stores_that_do_not_answer_are_said(monkeypatch: pytest.MonkeyPatch, module: str, name: str):
+    # Their libraries are not installed here; these are the roots of what they raise.
+    library = ModuleType(module)
+    error = type(name, (Exception,), {})
+    setattr(library, name, error)
+    monkeypatch.setitem(sys.modules, module, library)
+    with pytest.raises(StorageError, match="gs://shards cannot be used: no answer"), reaching("gs://shards"):
+        raise error("no answer")
 
 
 def test_a_bucket_that_is_not_there_is_said(tmp_path: Path, bucket: str):

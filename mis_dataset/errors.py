@@ -46,8 +46,13 @@ class _ListedError(UsageError):
     """A usage error that reports several problems at once."""
 
     def __init__(self, summary: str, problems: Sequence[str]) -> None:
+        # With these it is made anew where another process sends it.
+        super().__init__(summary, problems)
+        self.summary = summary
         self.problems = list(problems)
-        super().__init__("\n".join([summary, *(f"  - {problem}" for problem in self.problems)]))
+
+    def __str__(self) -> str:
+        return "\n".join([self.summary, *(f"  - {problem}" for problem in self.problems)])
 
 
 class RecipeError(_ListedError):

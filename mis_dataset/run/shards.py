@@ -57,8 +57,11 @@ class ShardError(StorageError):
     """A shard file cannot be used; a build that looks at it before it uses it makes it again."""
 
     def __init__(self, path: Path, why: str) -> None:
+        super().__init__(path, why)  # with which it is made anew where a Ray worker sends it
         self.what = f"{path} {why}"
-        super().__init__(f"{self.what}; run the same command again: it is made again")
+
+    def __str__(self) -> str:
+        return f"{self.what}; run the same command again: it is made again"
 
 
 class ShardStore(Generic[Record]):

@@ -1,4 +1,5 @@
 import os
+import pickle
 import threading
 from dataclasses import asdict
 from pathlib import Path
@@ -47,6 +48,14 @@ def test_a_damaged_shard_is_named(store: ShardStore[Scenario], damage: bytes | N
     store.path(0).write_bytes(whole[: len(whole) // 2] if damage is None else damage)
     with pytest.raises(ShardError, match=r"shard-00000\.parquet is damaged"):
         store.read(0, "u")
+
+
+def test_damage_is_told_alike_on_another_machine(store: ShardStore[Scenario]):
+    store.write(0, [Item("a", scenario())], "u")
+    store.path(0).write_bytes(b"PAR1garbage")
+    with pytest.raises(ShardError, match="it is made again") as raised:
+        store.read(0, "u")
+    assert str(pickle.loads(pickle.dumps(raised.value))) == str(raised.value)
 
 
 def test_a_missing_shard_is_not_an_error_of_its_own(store: ShardStore[Scenario]):

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.diffusion_gpu import gpu_table
+from benchmarks.diffusion_gpu import SIZES, gpu_table
 from benchmarks.table import Measured, markdown
 from mis_dataset.records import ImageSpec
 from mis_dataset.render import Drawing, DrawOrder
@@ -142,11 +142,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.diffusion", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer images, medians of three")
     parser.add_argument("--tiny", action="store_true", help="only the part for a GPU, with tiny models on the CPU")
-    parser.add_argument("--only", help="one model of the part for a GPU, such as 'SDXL'")
+    names = [size.name for size in SIZES]
+    parser.add_argument("--only", choices=names, help="only one model of the part for a GPU")
     chosen = parser.parse_args()
     if not (chosen.tiny or chosen.only):
-        print(markdown(measure(3 if chosen.quick else 5, quick=chosen.quick)), end="\n\n")
-    print(gpu_table(tiny=chosen.tiny, only=chosen.only))
+        print(markdown(measure(3 if chosen.quick else 5, quick=chosen.quick)), end="\n\n", flush=True)
+    for line in gpu_table([size for size in SIZES if chosen.only in (None, size.name)], tiny=chosen.tiny):
+        print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import hashlib
 import io
 import platform
@@ -10,12 +11,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from mis_dataset.records import ImageSpec
 from mis_dataset.render import Drawing, DrawOrder
-from mis_dataset.render._memory import GIB
+from mis_dataset.render._memory import GIB, release
+from mis_dataset.render._pipelines import FAILURES, first_line
 from mis_dataset.render._press import Press
 from mis_dataset.render._prompts import RememberedPrompts
 from mis_dataset.render._speed import can_compile
@@ -23,6 +26,18 @@ from mis_dataset.run.draw import Artist
 from mis_dataset.run.images import ImageStore
 
 NOT_MEASURED = "not measured"
+_COLUMNS = (
+    "model",
+    "naive img/s",
+    "batched img/s",
+    "ours img/s",
+    "batch",
+    "compiled",
+    "ours ÷ naive (bar ≥ 1.6)",
+    "FLOP/s ÷ matmul's (bar ≥ 0.60 for Large)",
+    "GPU idle between batches (bar ≤ 2 %)",
+    "peak memory",
+)
 
 
 @dataclass(frozen=True)
@@ -174,6 +189,7 @@ class Result:
     """The same in batches."""
     ours: float
     batch: int
+    is_compiled: bool
     flops_share: float
     """The denoiser's operations a second, decoding and all else within the time, ÷ those of a large multiplication."""
     idle: float
@@ -187,6 +203,7 @@ class Result:
         return [
             *(f"{rate:.3g}" for rate in (self.naive, self.batched, self.ours)),
             str(self.batch),
+            "yes" if self.is_compiled else "no",
             f"{self.ours / self.naive:.2f}",
             f"{self.flops_share:.2f}",
             f"{100 * self.idle:.1f} %",
@@ -194,34 +211,45 @@ class Result:
         ]
 
 
-def gpu_table(*, tiny: bool = False, only: str | None = None) -> str:
-    """The table for this machine's GPU as Markdown, with device and versions; without one it says "not measured".
+def gpu_table(sizes: Sequence[Size] = SIZES, *, tiny: bool = False) -> Iterator[str]:
+    """The table for this machine's GPU as Markdown, each line once it is known; then the device and the versions.
 
     Args:
-        tiny: draw on the CPU with tiny models.
-        only: the name of one model.
+        sizes: the models; those in which something fails say what.
+        tiny: draw on the CPU with tiny models. With neither this nor a GPU, every cell says "not measured".
     """
     import torch
 
     device = "cpu" if tiny else "cuda" if torch.cuda.is_available() else ""
-    columns = ["model", "naive img/s", "batched img/s", "ours img/s", "batch", "ours ÷ naive (bar ≥ 1.6)"]
-    columns += ["FLOP/s ÷ matmul's (bar ≥ 0.60 for Large)", "GPU idle between batches (bar ≤ 2 %)", "peak memory"]
-    lines = [f"| {' | '.join(columns)} |", f"| --- |{' ---: |' * (len(columns) - 1)}"]
-    for size in SIZES:
-        is_wanted = device and only in (None, size.name)
-        scaled = shrunk(size) if tiny else size
-        cells = measure_size(scaled, device).cells if is_wanted else [NOT_MEASURED] * (len(columns) - 1)
-        lines.append(f"| {' | '.join([size.name, *cells])} |")
-    return "\n".join([*lines, "", _machine(device)])
+    yield _line(_COLUMNS)
+    yield f"| --- |{' ---: |' * (len(_COLUMNS) - 1)}"
+    for size in sizes:
+        cells = [NOT_MEASURED] * (len(_COLUMNS) - 1)
+        try:
+            if device:
+                cells = measure_size(shrunk(size) if tiny else size, device).cells
+        except FAILURES as error:
+            cells[0] = f"failed: {type(error).__name__}: {first_line(error)}".replace("|", "/")
+        yield _line([size.name, *cells])
+    yield ""
+    yield _machine(device)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def measure_size(size: Size, device: str) -> Result:
     """Draw with one model in three ways."""
     import torch
 
+    # What is compiled belongs to no model: code and limits of the last one would count for this one.
+    gc.collect()
+    torch.compiler.reset()
+    release()
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     pipeline = _pipeline(size, device, dtype)
-    orders = [DrawOrder("a cup", f"cup {number}", number) for number in range(256)]
+    orders = [DrawOrder("a cup", f"cup {number}", number) for number in range(512)]
     arguments = {
         "num_inference_steps": size.steps,
         "guidance_scale": size.guidance,
@@ -233,24 +261,26 @@ def measure_size(size: Size, device: str) -> Result:
     def press(batch: int | None, *, is_fast: bool = False) -> Press:
         pipeline.encode_prompt = prompts = RememberedPrompts(read) if is_fast else read
         compiles = is_fast and can_compile(device)
-        return Press(pipeline, device, arguments, "", batch, compiles, prompts if is_fast else None)
+        remembered = prompts if is_fast else None
+        return Press(pipeline, device, arguments, "", batch, compiles, remembered, may_uncompile=True)
 
     flops = _flops_an_image(press(1), size.steps, orders[0])
-    batches = 4 if device == "cuda" else 2
-    naive = _plain_rate(press(1), orders[:batches])
+    # Behind the last batch nothing is drawn any more, so it takes several for its encoding to count little.
+    few, many = (4, 8) if device == "cuda" else (2, 2)
+    naive = _plain_rate(press(1), orders[:few])
     batched = press(None if device == "cuda" else 2)
     batched.draw(orders[:1])  # finds out how many fit
     batch = batched.batch or 1
-    batched_rate = _plain_rate(batched, orders[: batches // 2 * batch])
+    batched_rate = _plain_rate(batched, orders[: few // 2 * batch])
     ours = press(batch, is_fast=True)
     ours.draw(orders[:1])  # compiles
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     watch = _Watch(pipeline, device)
-    rate = _our_rate(ours, orders[: batches * batch])
+    rate = _our_rate(ours, orders[: many * batch])
     peak = torch.cuda.max_memory_allocated() / GIB if device == "cuda" else 0.0
     share = rate * flops / _matmul_rate(device)
-    return Result(size.name, naive, batched_rate, rate, batch, share, watch.idle(), peak)
+    return Result(size.name, naive, batched_rate, rate, batch, ours.compiles, share, watch.idle(), peak)
 
 
 @dataclass(frozen=True)
@@ -327,7 +357,7 @@ class _Watch:
 
 
 class _RandomEmbeddings:
-    """Stands in for text encoders: noise that depends on the prompt."""
+    """Stands in for text encoders, and takes next to no time: noise that depends on the prompt, made on the device."""
 
     def __init__(self, size: Size, device: str, dtype: Any) -> None:
         self._size, self._device, self._dtype = size, device, dtype
@@ -348,8 +378,9 @@ class _RandomEmbeddings:
         import torch
 
         seeds = (int(hashlib.sha256(prompt.encode()).hexdigest()[:8], 16) for prompt in prompts)
-        rows = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-        return torch.stack(rows).to(self._device, self._dtype)
+        chances = (torch.Generator(self._device).manual_seed(seed) for seed in seeds)
+        how = {"device": self._device, "dtype": self._dtype}
+        return torch.stack([torch.randn(shape, generator=chance, **how) for chance in chances])
 
 
 def _pipeline(size: Size, device: str, dtype: Any) -> Any:
@@ -429,7 +460,14 @@ def _machine(device: str) -> str:
 
     versions = f"torch {torch.__version__}, diffusers {diffusers.__version__}, Python {platform.python_version()}"
     if device == "cuda":
-        return f"{torch.cuda.get_device_name()}; {versions}; bfloat16, random weights, 1024 by 1024 pixels."
+        try:
+            triton = f"Triton {version('triton')}"
+        except PackageNotFoundError:
+            triton = "no Triton"
+        libraries = f"CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}, {triton}"
+        return (
+            f"{torch.cuda.get_device_name()}; {versions}, {libraries}; bfloat16, random weights, 1024 by 1024 pixels."
+        )
     if device:
         return f"Tiny models on a CPU, which says nothing about real ones; {versions}."
     return f"No GPU was at hand; {versions}."

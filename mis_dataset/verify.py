@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import io
 import tomllib
@@ -82,9 +83,10 @@ class _Sampled:
 def verify(directory: Path, sample: int, *, model: str | None = None, corpus: str | None = None) -> Iterator[Verified]:
     """Make ``sample`` images again with the recorded backend, prompt, seed and batch size, and compare each.
 
-    An image drawn on a CPU has to be identical to the last pixel where it is drawn on a CPU again. One drawn on a GPU
-    may differ a little, as drivers and cards do: by at most `MAX_BITS` of its perceptual hash, and with a PSNR of
-    `MIN_PSNR` decibels at the least. Photographs are found again if their corpus is there.
+    An image drawn on a CPU has to be identical to the last pixel where it is drawn again on a CPU of that kind, by the
+    same versions and in the same way. Any other may differ a little, as drivers and cards do: by at most `MAX_BITS` of
+    its perceptual hash, and with a PSNR of `MIN_PSNR` decibels at the least. Photographs are found again if their
+    corpus is there.
 
     Args:
         directory: the dataset's.
@@ -109,23 +111,32 @@ def verify(directory: Path, sample: int, *, model: str | None = None, corpus: st
             # What is drawn together again was drawn in batches of the same size, on the same kind of device.
             groups[image.table, *(image.record[key] for key in ("batch", "device", "dtype"))].append(image)
     for (table, *_), images in groups.items():
-        yield from _again(images, recipe, table, model if table == "render" else corpus)
+        drawings = _drawn(images, recipe, table, model if table == "render" else corpus)
+        for image, drawn in zip(images, drawings, strict=True):
+            yield _named(image) if drawn is None else _compared(image, drawn)
+        # A pipeline and the prompts that it remembers hold on to each other, and two models may not fit.
+        gc.collect()
 
 
-def _again(images: Sequence[_Sampled], recipe: Mapping[str, Any], table: str, place: str | None) -> Iterator[Verified]:
+def _drawn(
+    images: Sequence[_Sampled], recipe: Mapping[str, Any], table: str, place: str | None
+) -> Iterator[Drawing | Rejected | None]:
+    """What the recipe's renderer makes of the images; None for photographs whose corpus is not there, or not whole."""
+    left = len(images)
     try:
         renderer = _renderer(recipe, table, images[0].record, place)
-    except (RenderError, UsageError) as error:
-        if table == "real":
-            for image in images:
-                source = image.record["source"] or "an unnamed source"
-                yield Verified(image.where, "not made again", f"a photograph from {source}; its bytes are as recorded")
-            return
-        raise UsageError(
-            f"the recipe's renderer cannot be made here: {error}\nIf its model is a folder, name it."
-        ) from error
-    for image, drawn in zip(images, renderer.render([image.order for image in images]), strict=True):
-        yield _compared(image, drawn)
+        for drawn in renderer.render([image.order for image in images]):
+            left -= 1
+            yield drawn
+    except (RenderError, UsageError):
+        if table != "real":
+            raise
+        yield from [None] * left
+
+
+def _named(image: _Sampled) -> Verified:
+    source = image.record["source"] or "an unnamed source"
+    return Verified(image.where, "not made again", f"a photograph from {source}; its bytes are as recorded")
 
 
 def _compared(image: _Sampled, drawn: Drawing | Rejected) -> Verified:
@@ -145,7 +156,7 @@ def _compared(image: _Sampled, drawn: Drawing | Rejected) -> Verified:
         return Verified(image.where, "identical")
     bits = hamming(perceptual_hash(published), perceptual_hash(drawn.image))
     detail = f"PSNR {ratio:.1f} dB, {bits} of 64 bits of the perceptual hash"
-    is_exact = {image.record["device"], drawn.device} == {"cpu"}
+    is_exact = {image.record["device"], drawn.device} == {"cpu"} and image.record["made_with"] == drawn.made_with
     is_close = bits <= MAX_BITS and ratio >= MIN_PSNR
     return Verified(image.where, "close" if is_close and not is_exact else "differs", detail)
 
@@ -159,6 +170,15 @@ def psnr(one: Image.Image, other: Image.Image) -> float:
 
 def _renderer(recipe: Mapping[str, Any], table: str, record: Mapping[str, Any], place: str | None) -> Renderer:
     """The renderer of a recipe's table, set up as it was for an image."""
+    try:
+        return _set_up(recipe, table, record, place)
+    except (RenderError, UsageError) as error:
+        raise UsageError(
+            f"the recipe's renderer cannot be made here: {error}\nIf its model is a folder, name it."
+        ) from error
+
+
+def _set_up(recipe: Mapping[str, Any], table: str, record: Mapping[str, Any], place: str | None) -> Renderer:
     settings = dict(recipe[table])
     name = settings.pop("backend")
     known = options_schema(find_backend("render", name))["properties"].keys()
@@ -169,6 +189,8 @@ def _renderer(recipe: Mapping[str, Any], table: str, record: Mapping[str, Any], 
         options["batch_size"] = record["batch"]
     if "dtype" in known:
         options["dtype"] = record["dtype"]
+    # Which GPU it was, where there were several, is nothing that this machine has to have.
+    options.pop("device", None)
     if "device" in known and record["device"] == "cpu":
         options["device"] = "cpu"
     renderer: Renderer = make_backend("render", name, options)

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from weakref import WeakSet
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
+from lab import Album
 from PIL import Image
 from recipes import tiny, tiny_text
 
 from mis_dataset.cli.verify import verify as command
-from mis_dataset.errors import DatasetError, MisError, UsageError
+from mis_dataset.errors import DatasetError, MisError, RenderError, UsageError
 from mis_dataset.options import option
 from mis_dataset.pipeline import build
 from mis_dataset.render import Drawing, DrawOrder
@@ -24,6 +30,7 @@ from mis_dataset.seeds import stable_random
 from mis_dataset.verify import psnr, verify
 
 _DRAWN: set[tuple[object, ...]] = set()
+_VERSIONS = count(1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,14 +39,55 @@ class Wobbly:
 
     shade: int = option(1, "How much lighter, of 255.")
     device: str = option("cuda", "What it says it draws on.")
+    aged: bool = option(False, "Whether its libraries have another version each time.")
 
     def render(self, orders: Sequence[DrawOrder]) -> Iterator[Drawing]:
+        if self.device == os.environ.get("MISSING_DEVICE"):
+            raise RenderError(f"there is no {self.device}")
+        made_with = f"version {next(_VERSIONS)}" if self.aged else ""
         for order in orders:
             key = (self, order.seed)
             lighter = self.shade if key in _DRAWN else 0
             _DRAWN.add(key)
             noise = bytes(value // 2 + lighter for value in stable_random(order.seed).randbytes(64 * 64 * 3))
-            yield Drawing(Image.frombytes("RGB", (64, 64), noise), model="wobbly", revision="1", device=self.device)
+            image = Image.frombytes("RGB", (64, 64), noise)
+            yield Drawing(image, model="wobbly", revision="1", device=self.device, made_with=made_with)
+
+
+class Weights:
+    """What a model takes of memory; it holds on to itself, as a pipeline does."""
+
+    name = "heavy"
+    loaded: ClassVar[WeakSet[Weights]] = WeakSet()
+
+    def __init__(self) -> None:
+        self.itself = self
+        self.loaded.add(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heavy:
+    """Loads weights to draw; every second image says that it was drawn in another batch."""
+
+    def render(self, orders: Sequence[DrawOrder]) -> Iterator[Drawing]:
+        weights = Weights()
+        if "ALONE" in os.environ and len(Weights.loaded) > 1:
+            raise RenderError("memory is short")
+        for order in orders:
+            noise = stable_random(order.seed).randbytes(64 * 64 * 3)
+            batch = 1 + order.seed % 2
+            yield Drawing(Image.frombytes("RGB", (64, 64), noise), model=weights.name, revision="1", batch=batch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TornAlbum(Album):
+    """Finds a photograph, and then its corpus is gone."""
+
+    def render(self, orders: Sequence[DrawOrder]) -> Iterator[Drawing]:
+        for number, drawing in enumerate(super().render(orders)):
+            if number and "TORN" in os.environ:
+                raise RenderError("the corpus changed while it was in use")
+            yield drawing
 
 
 def built(folder: Path, renderer: str = '"pictogram"\nsize = 64', quotas: str = "", real: str = "") -> Path:
@@ -81,14 +129,19 @@ def outcomes(dataset: Path, sample: int = 4, **where: str) -> set[str]:
     return {one.outcome for one in verify(dataset, sample, **where)}
 
 
+def records(dataset: Path) -> list[dict[str, Any]]:
+    """What the provenance says of each image."""
+    rows = (row for path in sorted(dataset.glob("provenance/*")) for row in pq.read_table(path).to_pylist())
+    return [image for row in rows for image in row["images"]]
+
+
 def mis_verify(*arguments: object) -> Result:
     return CliRunner().invoke(command, [str(argument) for argument in arguments])
 
 
 def test_an_embedded_dataset_is_what_it_says(drawn: Path):
     found = list(verify(drawn, 1000))
-    images = sum(len(row["images"]) for path in drawn.glob("provenance/*") for row in pq.read_table(path).to_pylist())
-    assert len(found) == images
+    assert len(found) == len(records(drawn))
     assert {one.outcome for one in found} == {"identical"}
 
 
@@ -119,6 +172,24 @@ def test_a_gpu_may_differ_a_little_and_a_cpu_may_not(tmp_path: Path, settings: s
     assert outcomes(dataset) == {outcome}
 
 
+def test_on_a_cpu_other_versions_may_differ_a_little(tmp_path: Path):
+    # As may an image whose VAE decoded in tiles, for want of memory.
+    assert outcomes(built(tmp_path / "wobbly", '"test_verify:Wobbly"\ndevice = "cpu"\naged = true')) == {"close"}
+
+
+def test_the_gpu_that_drew_does_not_have_to_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    dataset = built(tmp_path / "wobbly", '"test_verify:Wobbly"\nshade = 0\ndevice = "cuda:1"')
+    monkeypatch.setenv("MISSING_DEVICE", "cuda:1")
+    assert outcomes(dataset) == {"identical"}
+
+
+def test_one_model_is_gone_before_the_next_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    dataset = built(tmp_path / "heavy", '"test_verify:Heavy"')
+    gc.collect()
+    monkeypatch.setenv("ALONE", "1")
+    assert outcomes(dataset, 8) == {"identical"}
+
+
 def test_images_of_a_model_are_drawn_again(tiny_model: Path, tmp_path: Path):
     settings = 'steps = 2\nwidth = 64\nheight = 64\ndevice = "cpu"'
     quotas = 'hard = { "Drug-Related Offenses" = 1 }'
@@ -146,6 +217,14 @@ class TestPhotographs:
         found = {one.outcome: str(one) for one in verify(copy, 100)}
         assert found.keys() == {"identical", "not made again"}
         assert "a photograph from a" in found["not made again"]
+
+    def test_whose_corpus_fails_half_way_are_named_from_there_on(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        quotas = 'hard = { "Drug-Related Offenses" = 2 }\nreal = { "Drug-Related Offenses" = 2 }'
+        dataset = built(tmp_path / "torn", quotas=quotas, real='[real]\nbackend = "test_verify:TornAlbum"\n')
+        monkeypatch.setenv("TORN", "1")
+        found = Counter(one.outcome for one in verify(dataset, 1000))
+        made_by = Counter(image["model"] for image in records(dataset))
+        assert found == {"identical": made_by["pictogram"] + 1, "not made again": made_by["album"] - 1}
 
 
 class TestCommand:

@@ -25,8 +25,9 @@ Examples:
 def verify(directory: Path, sample: int, model: str | None, corpus: str | None, quiet: bool) -> None:
     """Make some images of the dataset in DIRECTORY again, from their prompts and seeds, and compare.
 
-    What was drawn on a CPU has to be the same to the last pixel, what was drawn on a GPU nearly so. Photographs are
-    found again with --corpus, and named otherwise. The exit code is 1 if an image is not what its provenance says.
+    What was drawn on a CPU has to be the same to the last pixel, by the same versions on the same kind of CPU; what was
+    drawn otherwise, nearly so. Photographs are found again with --corpus, and named otherwise. The exit code is 1 if an
+    image is not what its provenance says.
     """
     from mis_dataset.verify import verify as verified
 

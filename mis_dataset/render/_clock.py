@@ -27,14 +27,19 @@ class Clock:
         """Look at the clock after a step."""
         del pipeline, timestep
         if step in (0, 1):
-            if self._device.startswith("cuda"):
-                # The GPU lags behind the one who tells it what to do.
-                require("torch", "diffusion").cuda.synchronize(self._device)
+            self._wait()
             now = time.monotonic()
             if step == 1 and self._steps:
                 self._tell((now - self._begun) * self._steps / self._batch)
             self._begun = now
         return kwargs
+
+    def _wait(self) -> None:
+        """A GPU lags behind the one who tells it what to do."""
+        if self._device.startswith("cuda"):
+            require("torch", "diffusion").cuda.synchronize(self._device)
+        elif self._device == "mps":
+            require("torch", "diffusion").mps.synchronize()
 
     def _tell(self, seconds: float) -> None:
         whole = seconds * self._images

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from mis_dataset.backends import require
+from mis_dataset.render._speed import EXTRA, FAST_EXTRA
 
-EXTRA = "diffusion"
 
-
+@cache
 def made_with(device: str, *, compiled: bool, quantise: str | None, skip_below: float | None, tiled: bool) -> str:
     """The processor, the versions of the libraries, and whatever was done for speed or memory, joined by semicolons."""
     torch = require("torch", EXTRA)
@@ -14,9 +16,10 @@ def made_with(device: str, *, compiled: bool, quantise: str | None, skip_below: 
         processor = torch.cuda.get_device_name(device)
     else:
         processor = f"cpu with {torch.backends.cpu.get_cpu_capability()}" if device == "cpu" else device
-    versions = ", ".join(
-        f"{name} {require(name, EXTRA).__version__}" for name in ("torch", "diffusers", "transformers")
-    )
+    libraries = dict.fromkeys(("torch", "diffusers", "transformers"), EXTRA)
+    libraries |= {"torchao": FAST_EXTRA} if quantise else {}
+    libraries |= {"cache_dit": FAST_EXTRA} if skip_below is not None else {}
+    versions = ", ".join(f"{name} {require(name, extra).__version__}" for name, extra in libraries.items())
     done = [
         "blocks compiled" if compiled else "",
         f"{quantise} numbers" if quantise else "",

@@ -20,7 +20,7 @@ _MOST_PIXELS = 8 * _MEGAPIXEL
 _MOST_IMAGES = 64
 _USED = 0.9
 """The share of the free memory that a measured batch may take: the allocator needs the rest."""
-_SIGNS = ("out of memory", "allocate memory", "not enough memory")
+_SIGNS = ("out of memory", "allocate memory", "not enough memory", "ALLOC_FAILED")
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,11 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where the parts lie while images are drawn; changes no pixel. The VAE always stays on the device."""
+    """Where the parts lie while images are drawn; the VAE always stays on the device.
+
+    Lying elsewhere changes no pixel, but what comes layer by layer is not compiled, and beside less a larger batch
+    may fit: either changes the last digits.
+    """
 
     text: Literal["stays", "shifts", "streams"]
     """Text encoders stay, or come when prompts are read, in turn with the denoiser, or come layer by layer."""
@@ -84,7 +88,7 @@ def free_bytes(device: str) -> int:
 def measured_sizes(pipeline: Any) -> Sizes:
     """The bytes of a pipeline's weights."""
     text, denoisers, rest = _parts(pipeline)
-    return Sizes(*(sum(map(_bytes, modules)) for modules in (text, denoisers, rest)))
+    return Sizes(*(sum(map(_weights, modules)) for modules in (text, denoisers, rest)))
 
 
 def place(pipeline: Any, placement: Placement, device: str) -> Callable[[], Any]:
@@ -102,9 +106,9 @@ def place(pipeline: Any, placement: Placement, device: str) -> Callable[[], Any]
         if placement.text != "shifts":
             yield
             return
-        _move(staying, "cpu")
-        _move(text, device)
         try:
+            _move(staying, "cpu")
+            _move(text, device)
             yield
         finally:
             _move(text, "cpu")
@@ -155,8 +159,15 @@ def release() -> None:
 
 
 def denoiser_of(pipeline: Any) -> Any:
-    """The part that works at every step; None if the pipeline calls it something unheard of."""
-    return next(iter(_parts(pipeline)[1]), None)
+    """The part that works at every step.
+
+    Raises:
+        ValueError: the pipeline calls it something unheard of.
+    """
+    _, denoisers, _ = _parts(pipeline)
+    if not denoisers:
+        raise ValueError(f"{type(pipeline).__name__} has neither a transformer nor a unet to change")
+    return denoisers[0]
 
 
 def _parts(pipeline: Any) -> tuple[list[Any], list[Any], list[Any]]:
@@ -170,9 +181,15 @@ def _parts(pipeline: Any) -> tuple[list[Any], list[Any], list[Any]]:
     return some, more, rest
 
 
-def _bytes(module: Any) -> int:
-    tensors = [*module.parameters(), *module.buffers()]
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+def _weights(module: Any) -> int:
+    return sum(map(_bytes, [*module.parameters(), *module.buffers()]))
+
+
+def _bytes(tensor: Any) -> int:
+    if not hasattr(tensor, "__tensor_flatten__"):
+        return int(tensor.numel() * tensor.element_size())
+    # A tensor that wraps others, as quantised ones do, passes itself off as what it stands for.
+    return sum(_bytes(getattr(tensor, name)) for name in tensor.__tensor_flatten__()[0])
 
 
 def _move(modules: list[Any], device: str) -> None:

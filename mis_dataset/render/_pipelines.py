@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import SubprocessError
 from typing import Any
 
 from mis_dataset.backends import require
@@ -17,6 +18,8 @@ from mis_dataset.render._weights import check_folder, read_index
 EXTRA = "diffusion"
 _FROM_TEXT = {"prompt", "generator", "height", "width"}
 _FROM_MORE_THAN_TEXT = {"strength", "control_image", "num_frames"}
+FAILURES = (AssertionError, ImportError, MemoryError, OSError, RuntimeError, SubprocessError, TypeError, ValueError)
+"""What torch, diffusers and what they bring along raise; torchao asserts, Triton calls compilers."""
 
 
 def pick_device(device: str) -> str:
@@ -63,7 +66,7 @@ def fetch(model: str, revision: str, variant: str | None) -> Path:
         )
     except (OSError, ValueError, http_error) as error:
         raise RenderError(
-            f"cannot download {model} at {revision}: {_first_line(error.__cause__ or error)}\n"
+            f"cannot download {model} at {revision}: {first_line(error.__cause__ or error)}\n"
             f"Check both on https://huggingface.co/{model}; if the model is gated, accept its licence there and log in "
             f"with 'hf auth login'. Without a network, fetch it elsewhere with 'hf download {model} --revision "
             f"{revision} --local-dir FOLDER' and set model = 'FOLDER'."
@@ -198,14 +201,15 @@ def failures_told(what: str, remedy: str) -> Iterator[None]:
     broken_file = require("safetensors", EXTRA).SafetensorError
     try:
         yield
-    except (ImportError, MemoryError, OSError, RuntimeError, TypeError, ValueError, broken_file) as error:
+    except (*FAILURES, broken_file) as error:
         if is_out_of_memory(error):
             remedy = (
                 "Memory is short: set offload = true, lower batch_size, width and height, choose dtype = 'bfloat16', "
                 "or take a smaller model."
             )
-        raise RenderError(f"{what}: {_first_line(error)}\n{remedy}") from error
+        raise RenderError(f"{what}: {first_line(error)}\n{remedy}") from error
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error says, in short."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

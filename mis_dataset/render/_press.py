@@ -21,9 +21,9 @@ from mis_dataset.render._memory import (
     release,
     usable_bytes,
 )
-from mis_dataset.render._pipelines import EXTRA, call_defaults
+from mis_dataset.render._pipelines import EXTRA, FAILURES, call_defaults, first_line
 from mis_dataset.render._prompts import RememberedPrompts
-from mis_dataset.render._speed import compile_blocks
+from mis_dataset.render._speed import compile_blocks, undo_compilation
 
 _log = logging.getLogger("mis_dataset.render.diffusion")
 
@@ -39,6 +39,8 @@ class Proof:
     is_flagged: bool
     """Whether the model's safety checker blacked it out."""
     batch: int
+    is_compiled: bool
+    """Whether by compiled blocks, which shows in its last digits."""
     is_tiled: bool
     """Whether it was decoded in overlapping tiles, which shows in its pixels."""
 
@@ -57,56 +59,62 @@ class Press:
     compiles: bool
     """Whether the denoiser's blocks are compiled once the batch is known: for other shapes they would be again."""
     prompts: RememberedPrompts | None
+    may_uncompile: bool = False
+    """Whether blocks that turn out not to work compiled may work as they are."""
     is_tiled: bool = False
     _defaults: dict[str, Any] = field(init=False)
+    _vae: Any = field(init=False)
+    _vae_dtype: Any = field(init=False)
     _is_started: bool = field(default=False, init=False)
-    _is_timed: bool = field(default=False, init=False)
+    _has_drawn: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self._defaults = call_defaults(self.pipeline)
+        self._vae = getattr(self.pipeline, "vae", None)
+        self._vae_dtype = getattr(self._vae, "dtype", None)
 
     def draw(self, orders: Sequence[DrawOrder]) -> list[Proof]:
         """Draw the first of some orders, as many as one batch holds.
 
-        Where memory runs out, the batch is halved and tried again, and in the end decoded in tiles.
+        Where memory runs out, the batch is halved and tried again, and in the end decoded in tiles. Where compiled
+        blocks fail at once, and nobody asked for them, they are done without.
 
         Raises:
             RuntimeError: torch's own, among them that memory is short for a single image.
         """
+        if self.prompts:
+            self.prompts.coming = [order.prompt for order in orders]
         while True:
             try:
                 return self._draw(orders, self._ready(orders[0]))
-            except (MemoryError, RuntimeError) as error:
-                if not (is_out_of_memory(error) and self._shrink()):
+            except FAILURES as error:
+                if not (self._shrink() if is_out_of_memory(error) else self._uncompile(error)):
                     raise
             # Only here is the failed call's memory free to be given back: its error held on to it.
-            release()
+            self._recover()
 
     def _draw(self, orders: Sequence[DrawOrder], batch: int) -> list[Proof]:
         wanted = orders[:batch]
-        if self.prompts:
-            self.prompts.coming = [order.prompt for order in orders]
         timing = {}
-        if not self._is_timed and "callback_on_step_end" in self._defaults:
+        if not self._has_drawn and "callback_on_step_end" in self._defaults:
             clock = Clock(device=self.device, steps=self._steps, batch=batch, images=len(orders))
             timing = {"callback_on_step_end": clock.step}
         # The last batch of a shard is filled up: pixels vary with a batch's size, and must not with a shard's.
         filled = [*wanted, *[wanted[-1]] * (batch - len(wanted))]
         output = self._call(filled, **timing)
-        self._is_timed = True
+        self._has_drawn = True
         flagged = getattr(output, "nsfw_content_detected", None) or [False] * batch
         pictures = _pictures(output.images)
         return [
-            Proof(image, spread, bool(black), batch, self.is_tiled)
+            Proof(image, spread, bool(black), batch, self.compiles, self.is_tiled)
             for _, (image, spread), black in zip(wanted, pictures, flagged, strict=False)
         ]
 
     def _call(self, orders: Sequence[DrawOrder], **more: Any) -> Any:
         torch = require("torch", EXTRA)
-        vae = getattr(self.pipeline, "vae", None)
-        if vae is not None and len(orders) > 1 and hasattr(vae, "enable_slicing"):
+        if len(orders) > 1 and hasattr(self._vae, "enable_slicing"):
             # Decoding one image at a time is as fast, and takes the memory of one.
-            vae.enable_slicing()
+            self._vae.enable_slicing()
         arguments = {**self.arguments, "prompt": [order.prompt for order in orders], **more}
         if self.negative_prompt:
             # Some pipelines want it of the same type as the prompt.
@@ -121,9 +129,10 @@ class Press:
         """The size of a batch; before the first, find out how many images fit, then compile for that many."""
         if self.batch is None:
             self.batch = self._measured(order) if self.device.startswith("cuda") else 1
-        if not self._is_started and self.compiles:
-            compile_blocks(denoiser_of(self.pipeline))
-        self._is_started = True
+        if not self._is_started:
+            self._is_started = True
+            if self.compiles:
+                compile_blocks(denoiser_of(self.pipeline))
         return self.batch
 
     @property
@@ -144,7 +153,7 @@ class Press:
             except RuntimeError as error:
                 if images == 1 or not is_out_of_memory(error):
                     raise
-            release()
+            self._recover()
             return room
 
         width, height = draw(1).size
@@ -154,17 +163,32 @@ class Press:
 
     def _shrink(self) -> bool:
         """Ask for less memory from here on; False if there is nothing left to try."""
-        vae = getattr(self.pipeline, "vae", None)
         if self.batch and self.batch > 1:
             self.batch //= 2
             _log.warning("memory ran out on %s: drawing %d together from here on", self.device, self.batch)
             return True
-        if vae is None or self.is_tiled or not hasattr(vae, "enable_tiling"):
+        if self.is_tiled or not hasattr(self._vae, "enable_tiling"):
             return False
-        vae.enable_tiling()
+        self._vae.enable_tiling()
         self.is_tiled = True
         _log.warning("memory ran out on %s: decoding in tiles from here on", self.device)
         return True
+
+    def _uncompile(self, error: Exception) -> bool:
+        """Do without compiled blocks if they have never worked; False if there is nothing to undo."""
+        if not (self.compiles and self.may_uncompile and self._is_started) or self._has_drawn:
+            return False
+        undo_compilation(self.pipeline)
+        self.compiles = False
+        _log.warning("compiled blocks do not work on %s, drawing without: %s", self.device, first_line(error))
+        return True
+
+    def _recover(self) -> None:
+        """Undo what a failed call left behind."""
+        if self._vae_dtype:
+            # SDXL decodes half precision in full precision, and returns to half only where that succeeds.
+            self._vae.to(dtype=self._vae_dtype)
+        release()
 
 
 def _pictures(images: Any) -> list[tuple[Image.Image, float]]:

@@ -13,6 +13,8 @@ from mis_dataset.errors import RenderError
 EXTRA = "diffusion"
 FAST_EXTRA = "diffusion-fast"
 Numbers = Literal["float8", "int8"]
+_FEW_ROWS = ("norm", "time_", "embed", "adaln", "_mod.", "modulation")
+"""In the names of linear layers that see one row an image, not one a patch."""
 
 
 def can_compile(device: str) -> bool:
@@ -28,11 +30,20 @@ def compile_blocks(denoiser: Any) -> None:
     Diffusion 3, is given the class of its longest list of modules.
 
     Raises:
-        RenderError: it has none.
+        ValueError: it has none.
     """
     if not getattr(denoiser, "_repeated_blocks", None):
         denoiser._repeated_blocks = [type(_blocks(denoiser)[0]).__name__]
-    denoiser.compile_repeated_blocks()
+    # The blocks of a UNet come in several shapes, of which each is worth code of its own.
+    denoiser.compile_repeated_blocks(dynamic=False)
+
+
+def undo_compilation(pipeline: Any) -> None:
+    """Have all blocks of a pipeline work as they did before they were compiled."""
+    torch = require("torch", EXTRA)
+    for part in pipeline.components.values():
+        for module in part.modules() if isinstance(part, torch.nn.Module) else ():
+            module._compiled_call_impl = None
 
 
 def quantise(denoiser: Any, numbers: Numbers) -> None:
@@ -53,13 +64,17 @@ def quantise(denoiser: Any, numbers: Numbers) -> None:
         "float8": torchao.Float8DynamicActivationFloat8WeightConfig,
         "int8": torchao.Int8DynamicActivationInt8WeightConfig,
     }[numbers]
-
-    def is_fit(module: Any, _: str) -> bool:
-        # The GPU's multiplication of such numbers takes multiples of 16 only.
-        is_linear = isinstance(module, torch.nn.Linear)
-        return is_linear and module.in_features % 16 == 0 and module.out_features % 16 == 0
-
     torchao.quantize_(denoiser, config(), filter_fn=is_fit)
+
+
+def is_fit(module: Any, name: str) -> bool:
+    """Whether a part of a denoiser is a linear layer that a GPU can multiply in 8 bits.
+
+    It takes multiples of 16 only and, of int8, more than 16 rows.
+    """
+    if not isinstance(module, require("torch", EXTRA).nn.Linear) or any(sign in name.lower() for sign in _FEW_ROWS):
+        return False
+    return not (module.in_features % 16 or module.out_features % 16)
 
 
 def skip_steps(pipeline: Any, denoiser: Any, threshold: float) -> None:
@@ -69,8 +84,7 @@ def skip_steps(pipeline: Any, denoiser: Any, threshold: float) -> None:
 
     Raises:
         BackendError: cache-dit is not installed.
-        RenderError: the denoiser has no repeated blocks.
-        ValueError: cache-dit does not know the pipeline.
+        ValueError: the denoiser has no repeated blocks, or cache-dit does not know the pipeline.
     """
     cache_dit = require("cache_dit", FAST_EXTRA)
     logging.getLogger("cache_dit").setLevel(logging.ERROR)
@@ -85,5 +99,5 @@ def _blocks(denoiser: Any) -> Any:
     torch = require("torch", EXTRA)
     lists = [part for part in denoiser.children() if isinstance(part, torch.nn.ModuleList) and len(part)]
     if not lists:
-        raise RenderError(f"{type(denoiser).__name__} has no repeated blocks; leave compiled and skip_below out")
+        raise ValueError(f"{type(denoiser).__name__} has no repeated blocks; leave compiled and skip_below out")
     return max(lists, key=len)

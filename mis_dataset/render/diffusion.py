@@ -166,6 +166,8 @@ class DiffusionRenderer:
         self._tell_cut_prompts(orders)
         done = 0
         remedy = "The model does not take these settings; change width, height, steps, scheduler or dtype."
+        if self.compiled:
+            remedy += " If it is the compiler that fails, leave compiled out."
         while done < len(orders):
             with quiet(), failures_told(f"{self.model} cannot draw on {self._device}", remedy):
                 proofs = self._press.draw(orders[done:])
@@ -197,7 +199,7 @@ class DiffusionRenderer:
             device=self._device,
             dtype=self._dtype,
             batch=proof.batch,
-            made_with=self._made_with(self._press),
+            made_with=self._made_with(is_compiled=proof.is_compiled, is_tiled=proof.is_tiled),
         )
 
     def _tell_cut_prompts(self, orders: Sequence[DrawOrder]) -> None:
@@ -231,17 +233,19 @@ class DiffusionRenderer:
             # What comes layer by layer would be compiled around the coming and going.
             compiles=self._is_compiled and placement.denoiser == "stays",
             prompts=prompts,
+            may_uncompile=self.compiled is None,
         )
-        _log.info("%s draws in %s with %s", self.model, self._dtype, self._made_with(press))
+        made = self._made_with(is_compiled=press.compiles, is_tiled=press.is_tiled)
+        _log.info("%s draws in %s with %s", self.model, self._dtype, made)
         return press
 
-    def _made_with(self, press: Press) -> str:
+    def _made_with(self, *, is_compiled: bool, is_tiled: bool) -> str:
         return made_with(
             self._device,
-            compiled=press.compiles,
+            compiled=is_compiled,
             quantise=self.quantise,
             skip_below=self.skip_below,
-            tiled=press.is_tiled,
+            tiled=is_tiled,
         )
 
     def _placement(self, pipeline: Any) -> Placement:

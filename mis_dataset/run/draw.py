@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -22,10 +23,11 @@ from mis_dataset.run.contract import one_each
 from mis_dataset.run.images import ImageStore, Stored
 from mis_dataset.seeds import stable_seed
 
-_ENCODERS = 2
+_ENCODERS = min(8, os.cpu_count() or 2)
 _RECORD = [field.name for field in fields(Picture)]
 """Pictures that an earlier version kept with other fields are drawn again."""
 _ENCODING_AHEAD = 8
+"""Images that may wait for the encoders, or those of two batches if they are more."""
 
 Tick = Callable[[float], None]
 """Is told, now and then, that a further fraction of the shard is done; the fractions need not add up to 1."""
@@ -91,13 +93,16 @@ class Artist:
             return
         with ThreadPoolExecutor(_ENCODERS) as pool:
             waiting: deque[Future[Picture | Rejected]] = deque()
-            account = open_account()
+            account, ahead = open_account(), _ENCODING_AHEAD
             for order, (drawing, usage) in one_each(self.renderer, orders, _metered(self.renderer, orders)):
                 if account:
                     # Before the next one is drawn: the limits have to know.
                     account.ledger.pay(self._key(order), account.folder, usage)
+                if isinstance(drawing, Drawing):
+                    # A batch comes in as a whole: the next is not to wait until this one is encoded.
+                    ahead = max(_ENCODING_AHEAD, 2 * drawing.batch)
                 waiting.append(pool.submit(self._keep, order, drawing, account))
-                if len(waiting) > _ENCODING_AHEAD:
+                if len(waiting) > ahead:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

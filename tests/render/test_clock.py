@@ -35,3 +35,15 @@ def test_the_second_step_tells_how_long_it_will_take(
 )
 def test_durations_are_told_in_a_unit_that_fits(seconds: float, text: str):
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(("device", "waits"), [("cpu", []), ("cuda:1", ["cuda:1"] * 2), ("mps", ["mps"] * 2)])
+def test_a_gpu_is_waited_for_before_the_clock_is_read(monkeypatch: pytest.MonkeyPatch, device: str, waits: list[str]):
+    pytest.importorskip("torch", reason="needs the extra 'diffusion'")
+    waited: list[str] = []
+    monkeypatch.setattr("torch.cuda.synchronize", waited.append)
+    monkeypatch.setattr("torch.mps.synchronize", lambda: waited.append("mps"))
+    clock = Clock(device=device, steps=3, batch=1, images=1)
+    for step in range(3):
+        clock.step(None, step, None, {})
+    assert waited == waits

@@ -14,6 +14,7 @@ from mis_dataset.render._memory import (
     Placement,
     Sizes,
     choose_placement,
+    denoiser_of,
     fitting_batch,
     is_out_of_memory,
     measured_sizes,
@@ -79,6 +80,7 @@ def test_a_batch_fits_into_nine_tenths_of_what_is_free(each: float, pixels: int,
     [
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), True),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
         (MemoryError(), True),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
     ],
@@ -111,6 +113,20 @@ class TestPlaces:
     def test_weights_are_counted_by_what_they_do(self, pipeline: Any):
         assert measured_sizes(pipeline) == Sizes(text=2 * 4 * 8, denoiser=4 * 8, rest=4 * 8)
 
+    def test_numbers_of_8_bits_count_as_what_they_are(self, pipeline: Any):
+        torch = pytest.importorskip("torch")
+        torchao = pytest.importorskip("torchao.quantization", reason="needs the extra 'diffusion-fast'")
+        layer = torch.nn.Linear(64, 32, bias=False)
+        small = torchao.Int8Tensor.from_hp(layer.weight.detach(), torchao.PerRow())
+        layer.weight = torch.nn.Parameter(small, requires_grad=False)
+        pipeline.components["transformer"] = layer
+        # One byte a weight; a row's scale takes four, its zero point one where there is one.
+        assert 32 * (64 + 4) <= measured_sizes(pipeline).denoiser <= 32 * (64 + 5)
+
+    def test_a_denoiser_by_another_name_is_not_changed(self):
+        with pytest.raises(ValueError, match="neither a transformer nor a unet"):
+            denoiser_of(SimpleNamespace(components={"tokenizer": "no module"}))
+
     def test_everything_stays(self, pipeline: Any, moves: list[tuple[str, str]]):
         at_work = place(pipeline, WHOLE, "gpu")
         assert dict(moves) == dict.fromkeys(("text_encoder", "text_encoder_2", "transformer", "vae"), "gpu")
@@ -129,3 +145,19 @@ class TestPlaces:
             moves.clear()
         assert [where for _, where in moves] == ["cpu", "cpu", "gpu", "gpu"]
         assert {name for name, where in moves if where == "gpu"} == {"vae", "transformer"}
+
+    def test_a_denoiser_comes_back_from_a_turn_that_failed(
+        self, pipeline: Any, moves: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+    ):
+        at_work = place(pipeline, Placement("shifts", "stays"), "gpu")
+
+        def fail(device: str) -> None:
+            if device == "gpu":
+                raise RuntimeError("CUDA out of memory.")
+
+        monkeypatch.setattr(pipeline.components["text_encoder"], "to", fail)
+        with pytest.raises(RuntimeError, match="out of memory"), at_work():
+            pass
+        assert {name: where for name, where in moves if name in ("vae", "transformer")} == dict.fromkeys(
+            ("vae", "transformer"), "gpu"
+        )

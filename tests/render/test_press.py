@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import logging
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +17,8 @@ import pytest
 
 from mis_dataset.errors import BackendError, RenderError
 from mis_dataset.render import Drawing, DrawOrder
-from mis_dataset.render._speed import compile_blocks
+from mis_dataset.render._memory import GIB
+from mis_dataset.render._speed import compile_blocks, is_fit
 from mis_dataset.render.diffusion import DiffusionRenderer
 
 torch = pytest.importorskip("torch", reason="needs the extra 'diffusion'")
@@ -37,6 +41,17 @@ def draw(made: DiffusionRenderer, orders: Sequence[DrawOrder] = ORDERS) -> list[
 
 def pixels(drawings: Sequence[Drawing]) -> list[bytes]:
     return [drawing.image.tobytes() for drawing in drawings]
+
+
+def failing_once(module: Any, error: Exception) -> None:
+    """Have a module fail when it is called next, and only then."""
+    errors = iter([error])
+
+    def fail(*_: Any) -> None:
+        for one in errors:
+            raise one
+
+    module.register_forward_pre_hook(fail)
 
 
 @contextmanager
@@ -101,7 +116,59 @@ def test_an_image_too_large_to_decode_at_once_is_decoded_in_tiles(tiny: Tiny, ca
         (drawing,) = draw(made, ORDERS[:1])
     assert drawing.image.size == (128, 128)
     assert "decoding in tiles from here on" in caplog.text
-    assert "decoded in tiles" in made._made_with(made._press)
+    assert "decoded in tiles" in drawing.made_with
+
+
+@pytest.mark.filterwarnings("ignore:`upcast_vae` is deprecated:FutureWarning")
+def test_half_precision_that_was_decoded_in_full_is_half_again_when_memory_ran_out(tiny: Tiny):
+    # SDXL makes its VAE float32 to decode, and float16 again only after decoding.
+    made = renderer(tiny("sdxl"), dtype="float16", batch_size=2)
+    failing_once(made._pipeline.vae.decoder, torch.OutOfMemoryError("CUDA out of memory."))
+    drawn = draw(made, ORDERS[:2])
+    assert [drawing.batch for drawing in drawn] == [1, 1]
+    assert pixels(drawn) == pixels(draw(renderer(tiny("sdxl"), dtype="float16", batch_size=1), ORDERS[:2]))
+
+
+class TestMeasuring:
+    """The batch is measured on a GPU; here its memory is told, and the CPU draws."""
+
+    @pytest.fixture(autouse=True)
+    def gpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        # One image takes 4 GiB, the second 3 more: of 9 that are free, two images are within nine tenths.
+        zero = ("memory_reserved", "memory_allocated", "empty_cache", "reset_peak_memory_stats", "synchronize")
+        told: dict[str, tuple[Any, ...]] = dict.fromkeys(zero, (0,))
+        told |= {"mem_get_info": ((9 * GIB, 9 * GIB),), "max_memory_allocated": (4 * GIB, 7 * GIB)}
+        for name, values in told.items():
+            answers = itertools.cycle(values)
+            monkeypatch.setattr(torch.cuda, name, lambda *_, answers=answers: next(answers))
+
+    def test_what_fits_is_drawn_together(self, tiny: Tiny):
+        made = renderer(tiny("sdxl"))
+        made._press.device = "cuda"
+        assert [drawing.batch for drawing in draw(made, ORDERS[:3])] == [2] * 3
+
+    @pytest.mark.filterwarnings("ignore:`upcast_vae` is deprecated:FutureWarning")
+    def test_running_out_of_memory_is_an_answer(self, tiny: Tiny):
+        made, decoded = renderer(tiny("sdxl"), dtype="float16"), []
+        made._press.device = "cuda"
+
+        def fail(*_: Any) -> None:
+            decoded.append(1)
+            # The first image to see its size, one alone, then the first of two.
+            if len(decoded) == 3:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+
+        made._pipeline.vae.decoder.register_forward_pre_hook(fail)
+        assert [drawing.batch for drawing in draw(made, ORDERS[:1])] == [1]
+
+    def test_prompts_are_read_ahead_before_anything_is_drawn(self, tiny: Tiny):
+        made, read, read_at_first = renderer(tiny("sdxl"), offload=True), [], []
+        made._press.device = "cuda"
+        made._pipeline.text_encoder.register_forward_hook(lambda _, args, output: read.append(len(args[0])))
+        made._pipeline.unet.register_forward_pre_hook(lambda *_: read_at_first.append(len(read)))
+        draw(made, ORDERS[:2])
+        # Two prompts: what stands for no prompt is zeros here.
+        assert read_at_first[0] == len(read) == 2
 
 
 def test_what_fits_in_no_way_is_an_error(tiny: Tiny):
@@ -141,14 +208,123 @@ def test_a_model_of_few_steps_is_drawn_with_few_steps_and_unguided(tiny: Tiny, t
     assert (guided.steps, guided.guidance) == (2, 3.0)
 
 
-class TestSpeed:
-    @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
+def missing_compiler(*_: Any) -> Any:
+    raise subprocess.CalledProcessError(1, "gcc")
+
+
+def found_out_late(graph: Any, inputs: Any) -> Any:
+    """Compiles to what fails when it is called, as Triton where it has no compiler."""
+    return missing_compiler
+
+
+def compiled_by(denoiser: Any, backend: Callable[..., Any]) -> None:
+    """Have another compiler do the work: that of torch takes too long for a suite."""
+    denoiser.compile_repeated_blocks = functools.partial(denoiser.compile_repeated_blocks, backend=backend)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
+class TestCompiling:
+    @pytest.fixture(autouse=True)
+    def no_code_of_others(self) -> Iterator[None]:
+        torch.compiler.reset()
+        yield
+        torch.compiler.reset()
+
     def test_only_the_repeated_blocks_are_compiled(self, tiny: Tiny):
-        # The class of SD3 does not name them; compiling itself takes too long for a suite and is left out here.
+        # The class of SD3 does not name them.
         transformer = renderer(tiny("sd3"))._pipeline.transformer
         compile_blocks(transformer)
         compiled = {type(part).__name__ for part in transformer.modules() if part._compiled_call_impl is not None}
         assert compiled == {"JointTransformerBlock"}
+
+    def test_blocks_of_one_kind_share_their_code(self, tiny: Tiny):
+        small = renderer(tiny("sd3"))._pipeline.transformer
+        # More layers than a piece of code may be compiled anew.
+        layers = {"num_layers": 12, "dual_attention_layers": (0, 1, 2, 3)}
+        transformer = type(small).from_config(dict(small.config) | layers)
+        compiled: list[Any] = []
+        compiled_by(transformer, lambda graph, inputs: compiled.append(graph) or graph.forward)
+        compile_blocks(transformer)
+        with torch.no_grad(), torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
+            for seed in range(2):
+                torch.manual_seed(seed)
+                given = [torch.randn(shape) for shape in ((2, 4, 32, 32), (2, 7, 32), (2, 64), (2,))]
+                transformer(*given)
+        # With a second attention, without, and the last, which leaves the text alone.
+        assert len(compiled) == 3
+
+    def test_each_shape_of_a_block_has_code_of_its_own(self):
+        diffusers = pytest.importorskip("diffusers")
+        unet = diffusers.UNet2DConditionModel(
+            block_out_channels=(32, 64),
+            down_block_types=("CrossAttnDownBlock2D",) * 2,
+            up_block_types=("CrossAttnUpBlock2D",) * 2,
+            layers_per_block=1,
+            attention_head_dim=8,
+            norm_num_groups=8,
+            cross_attention_dim=32,
+        )
+        given: list[Any] = []
+        compiled_by(unet, lambda graph, inputs: given.append(inputs) or graph.forward)
+        compile_blocks(unet)
+        with torch.no_grad():
+            unet(torch.randn(2, 4, 16, 16), 1, torch.randn(2, 7, 32))
+        # One for 32 channels, one for 64. Code for any size, which is slower, would be given the sizes.
+        assert len(given) == 2
+        assert not any(isinstance(value, torch.SymInt) for inputs in given for value in inputs)
+
+    @pytest.mark.parametrize("backend", [missing_compiler, found_out_late])
+    def test_blocks_that_do_not_work_compiled_work_as_they_are(
+        self, tiny: Tiny, caplog: pytest.LogCaptureFixture, backend: Callable[..., Any]
+    ):
+        made = renderer(tiny("sd3"))
+        made._press.compiles = True  # as on a GPU
+        compiled_by(made._pipeline.transformer, backend)
+        drawn = draw(made)
+        assert pixels(drawn) == pixels(draw(renderer(tiny("sd3"))))
+        (warning,) = (record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
+        assert warning.startswith("compiled blocks do not work on cpu, drawing without: ")
+        assert not any("compiled" in drawing.made_with for drawing in drawn)
+
+    def test_a_denoiser_without_the_blocks_that_it_names_is_not_compiled(self, tiny: Tiny):
+        made = renderer(tiny("sd3"))
+        made._press.compiles = True
+        made._pipeline.transformer._repeated_blocks = ["NoSuchBlock"]
+        assert pixels(draw(made)) == pixels(draw(renderer(tiny("sd3"))))
+
+    def test_compiled_blocks_that_were_asked_for_have_to_work(self, tiny: Tiny):
+        made = renderer(tiny("sd3"), compiled=True)
+        compiled_by(made._pipeline.transformer, missing_compiler)
+        with pytest.raises(RenderError, match=r"(?s)cannot draw on cpu.*the compiler.*leave compiled out"):
+            draw(made)
+
+    def test_what_fails_after_a_batch_was_drawn_is_no_fault_of_the_compiler(self, tiny: Tiny):
+        made = renderer(tiny("sd3"))
+        made._press.compiles = True
+        compiled_by(made._pipeline.transformer, lambda graph, inputs: graph.forward)
+        assert all("blocks compiled" in drawing.made_with for drawing in draw(made, ORDERS[:1]))
+        failing_once(made._pipeline.transformer, RuntimeError("CUDA error: unspecified launch failure"))
+        with pytest.raises(RenderError, match="unspecified launch failure"):
+            draw(made)
+
+
+class TestSpeed:
+    @pytest.mark.parametrize("name", ["sd1", "sdxl", "sd3", "flux"])
+    def test_layers_that_reckon_in_8_bits_see_more_rows_than_16(self, tiny: Tiny, name: str):
+        # Of one row an image, as modulation by the timestep sees, 8 guided images make 16: too few for int8 on a GPU.
+        made, rows = renderer(tiny(name)), []
+        denoiser = getattr(made._pipeline, "transformer", None) or made._pipeline.unet
+        fit = [part for layer, part in denoiser.named_modules() if is_fit(part, layer)]
+        for part in fit:
+            part.register_forward_pre_hook(lambda _, args: rows.append(args[0].numel() // args[0].shape[-1]))
+        draw(made, ORDERS[:1])
+        assert min(rows) > 16
+        assert len(rows) >= 2 * len(fit)
+
+    def test_8_bit_numbers_are_recorded_with_the_version_of_their_library(self, tiny: Tiny):
+        torchao = pytest.importorskip("torchao", reason="needs the extra 'diffusion-fast'")
+        made = renderer(tiny("sd3"), quantise="int8")
+        assert f"torchao {torchao.__version__}" in made._made_with(is_compiled=False, is_tiled=False)
 
     def test_nothing_is_compiled_or_changed_unasked_on_a_cpu(self, tiny: Tiny):
         made = renderer(tiny("sd3"))

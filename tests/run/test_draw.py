@@ -1,5 +1,6 @@
 """Drawing until it is right: redraws of blank images, refinements of images that miss their object."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ from mis_dataset.ledger import keeping_ledger
 from mis_dataset.records import Attempt, Failed, ImageSpec, Picture, Rejected, Rendered
 from mis_dataset.render import Drawing, DrawOrder
 from mis_dataset.run.draw import Artist, Slot
-from mis_dataset.run.images import ImageStore
+from mis_dataset.run.images import ImageStore, Stored
 from mis_dataset.run.stages import render_scenarios
 
 SLOT: Slot = ("mis-1", 0, "a key")
@@ -222,6 +223,44 @@ def test_a_picture_that_cannot_be_checked_fails_and_is_not_drawn_again(studio, t
 
 def test_a_refined_picture_that_cannot_be_checked_fails(studio):
     assert studio(MISSED, Rejected("refused", "no")).draw() == Failed("check_refused", "no")
+
+
+# Beside the renderer
+
+
+@dataclass
+class Printer(Painter):
+    """Gives whole batches at once, and says when it is asked for the second."""
+
+    batch: int = 16
+    is_asked_again: threading.Event = field(default_factory=threading.Event)
+
+    def render(self, orders: Sequence[DrawOrder]) -> Iterator[Drawing | Rejected]:
+        for number, drawing in enumerate(super().render(orders)):
+            if number == self.batch:
+                self.is_asked_again.set()
+            yield replace(drawing, batch=self.batch) if isinstance(drawing, Drawing) else drawing
+
+
+@dataclass
+class SlowStore(ImageStore):
+    """Keeps no image before something has happened."""
+
+    root: Path
+    happens: threading.Event
+
+    def save(self, image: Image.Image) -> Stored:
+        if not self.happens.wait(10):
+            self.happens.set()
+            raise TimeoutError
+        return super().save(image)
+
+
+def test_the_next_batch_is_begun_before_the_last_is_encoded(tmp_path):
+    printer = Printer()
+    artist = Artist(printer, SlowStore(tmp_path, printer.is_asked_again), 7, 0)
+    drawn = artist.draw({("mis-1", number, "a key"): KEY for number in range(2 * printer.batch)}, lambda _: None)
+    assert len({picture.sha256 for picture in drawn.values()}) == 2 * printer.batch
 
 
 # What it costs

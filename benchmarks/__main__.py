@@ -6,7 +6,6 @@ python -m benchmarks --quick    some ten minutes: less work, medians of three, a
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 import re
@@ -15,7 +14,7 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
-from benchmarks.table import Measured, markdown
+from benchmarks.table import Measured, argument_parser, markdown
 from mis_dataset import __version__
 
 MODULES = ("pipeline", "chat_client", "near_duplicates", "validate", "assemble", "diffusion")
@@ -23,10 +22,12 @@ MODULES = ("pipeline", "chat_client", "near_duplicates", "validate", "assemble",
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser = argument_parser("benchmarks", __doc__)
     parser.add_argument("--quick", action="store_true", help="less work, medians of three")
     parser.add_argument("only", nargs="*", metavar="MODULE", help=f"some of: {', '.join(MODULES)}")
     chosen = parser.parse_args()
+    if unknown := set(chosen.only) - set(MODULES):
+        parser.error(f"there is no {', '.join(sorted(unknown))} here; there are {', '.join(MODULES)}")
     rows: list[Measured] = []
     for name in chosen.only or MODULES:
         print(f"measuring {name} …", file=sys.stderr, flush=True)

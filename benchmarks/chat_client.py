@@ -33,7 +33,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from benchmarks.table import Measured, markdown
+from benchmarks.table import Measured, argument_parser, markdown
 from mis_dataset.backends import require
 from mis_dataset.chat import Chat, ChatAnswer, ChatSettings, Message, jpeg_part, text_part
 from mis_dataset.ledger import keeping_ledger
@@ -330,7 +330,7 @@ def _spread(values: Iterable[float]) -> str:
 
 def main() -> None:
     """Parse the command line, measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.chat_client", description=__doc__)
+    parser = argument_parser("benchmarks.chat_client", __doc__)
     parser.add_argument("--quick", action="store_true", help="a third of the requests, medians of three")
     parser.add_argument("--repeats", type=int, help="of how many runs each value is the median; 5 by default")
     parser.add_argument("--serve", nargs=4, help=argparse.SUPPRESS)

@@ -9,7 +9,6 @@ All figures are ratios of things measured in turn in the same run.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 import time
@@ -23,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.diffusion_gpu import SIZES, gpu_table
-from benchmarks.table import Measured, markdown
+from benchmarks.table import Measured, argument_parser, markdown
 from mis_dataset.records import ImageSpec
 from mis_dataset.render import Drawing, DrawOrder
 from mis_dataset.render.diffusion import DiffusionRenderer
@@ -139,7 +138,7 @@ def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
 
 def main() -> None:
     """Parse the command line, measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.diffusion", description=__doc__)
+    parser = argument_parser("benchmarks.diffusion", __doc__)
     parser.add_argument("--quick", action="store_true", help="fewer images, medians of three")
     parser.add_argument("--tiny", action="store_true", help="only the part for a GPU, with tiny models on the CPU")
     names = [size.name for size in SIZES]

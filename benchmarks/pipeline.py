@@ -8,7 +8,6 @@ python -m benchmarks.pipeline --quick    about two; fixed costs weigh more
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import tempfile
@@ -20,7 +19,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from benchmarks.stubs import SleepyRenderer
-from benchmarks.table import Measured, markdown
+from benchmarks.table import Measured, argument_parser, markdown
 from mis_dataset.ledger import Ledger
 from mis_dataset.pipeline import build
 from mis_dataset.recipe import load_recipe
@@ -227,7 +226,7 @@ def _built(
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.pipeline", description=__doc__)
+    parser = argument_parser("benchmarks.pipeline", __doc__)
     parser.add_argument("--quick", action="store_true", help="less work, medians of three")
     quick = parser.parse_args().quick
     print(markdown(measure(3 if quick else 5, quick)))

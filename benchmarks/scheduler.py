@@ -6,13 +6,13 @@ python -m benchmarks.scheduler --quick    a tenth of the rows
 
 from __future__ import annotations
 
-import argparse
 import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from benchmarks.simulation import CALM, HOUR, POOLS, Job, Outcome, Trouble, simulate
+from benchmarks.table import argument_parser
 
 SEEDS = 3
 """Every figure is the median of as many runs."""
@@ -140,7 +140,7 @@ def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.scheduler", description=__doc__)
+    parser = argument_parser("benchmarks.scheduler", __doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the rows")
     families = 50_000 if parser.parse_args().quick else 500_000
     print(f"{2 * families:,} rows, {sum(pool.workers for pool in POOLS):,} workers\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -35,3 +36,9 @@ def markdown(rows: Iterable[Measured]) -> str:
             f"| {row.what} | {row.value:.3g}{row.unit} | {sign} {row.bar:g}{row.unit} | {met} | {row.remark} |"
         )
     return "\n".join(lines)
+
+
+def argument_parser(module: str, doc: str | None) -> argparse.ArgumentParser:
+    """A parser for ``python -m MODULE`` whose help is the module's docstring as it stands."""
+    layout = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(prog=f"python -m {module}", description=doc, formatter_class=layout)

@@ -233,9 +233,11 @@ def _run_round(shop: _Workshop, engine: Engine, wanted: Mapping[Cell, int], earl
     stages = crew.stages(place.images)[: STAGES.index(shop.to)]  # compose comes before these
     bench = Workbench(place.store, prints, stages, engine.ledger, shop.monitor.note)
 
+    expected = max(0, round(sum(wanted.values()) * (1 + recipe.twins)) - len(known))
+
     def run() -> list[Shards[Any]]:
         composed = crew.composer.compose(Brief(recipe.seed, asked_for(wanted), recipe.twins))
-        line = Line(bench, engine, shop.monitor)
+        line = Line(bench, engine, shop.monitor, expected)
         return line.run(only_new(with_real(composed, wanted), known), recipe.shard_size)
 
     shop.monitor.begin_round(len(history))

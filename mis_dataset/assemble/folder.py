@@ -54,7 +54,7 @@ def put_back(out: Path) -> None:
     """
     out = out.resolve()
     try:
-        if _earlier(out).exists() and held_fingerprint(out) is None:
+        if peek_manifest(_earlier(out)) and held_fingerprint(out) is None:
             _earlier(out).rename(out)
     except OSError as error:
         raise storage_error(error, out) from error

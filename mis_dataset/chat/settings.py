@@ -48,7 +48,10 @@ class ChatSettings:
     max_repairs: int = option(1, "How often an answer that cannot be used is asked for again.", minimum=0, maximum=5)
     seed: int = option(0, "Each row's sampling seed is derived from it; servers may ignore it.", minimum=0)
     concurrency: int = option(
-        8, "Requests in flight at most; fewer while the server turns more of them down.", tuning=True, minimum=1
+        8,
+        "Requests in flight at most; fewer while the server turns more of them down, or a shard has no more rows.",
+        tuning=True,
+        minimum=1,
     )
     timeout_s: float = option(120.0, "Seconds to wait for one answer.", tuning=True, exclusiveMinimum=0)
     max_retries: int = option(

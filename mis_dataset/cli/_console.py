@@ -90,7 +90,7 @@ def table(title: str, columns: list[str], rows: list[list[Any]]) -> str:
     """A plain table whose number columns are right-aligned, for people and for pipes alike."""
     cells = [columns, *[[str(cell) for cell in row] for row in rows]]
     widths = [max(len(row[place]) for row in cells) for place in range(len(columns))]
-    numeric = [all(re.fullmatch(r"[\d,.?-]*", row[place]) for row in cells[1:]) for place in range(len(columns))]
+    numeric = [all(re.fullmatch(r"[\d,.?~-]*", row[place]) for row in cells[1:]) for place in range(len(columns))]
 
     def line(row: list[str]) -> str:
         padded = (

@@ -84,7 +84,7 @@ def _going(progress: Progress) -> list[str]:
         [
             stage["stage"],
             f"{stage['done']:.0f}",
-            "?" if stage["total"] is None else stage["total"],
+            _total(stage),
             f"{stage['per_second']:.2f}",
             _left(stage),
             stage["waiting"],
@@ -122,6 +122,13 @@ def _servers(told: list[dict[str, Any]]) -> str:
         for server in told
     ]
     return table("Requests since the build began", ["stage", "model", "answered", "errors", "which"], rows)
+
+
+def _total(stage: dict[str, Any]) -> str:
+    """Items in the end; reckoned ones are marked."""
+    if stage["total"] is None:
+        return "?"
+    return f"{'' if stage['is_sure'] else '~'}{stage['total']}"
 
 
 def _left(stage: dict[str, Any]) -> str:

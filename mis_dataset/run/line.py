@@ -35,12 +35,14 @@ class Line:
         bench: finds shards.
         engine: has them made.
         reporter: is told how it goes; several threads tell it.
+        expected: about how many items will be composed; None: nobody knows.
     """
 
-    def __init__(self, bench: Workbench, engine: Engine, reporter: Reporter) -> None:
+    def __init__(self, bench: Workbench, engine: Engine, reporter: Reporter, expected: int | None = None) -> None:
         self._bench = bench
         self._engine = engine
         self._reporter = reporter
+        self._expected = expected
         widths = [1 if stage == "compose" else engine.width(stage) for stage in bench.stages]
         self._posts = [Post(stage, width, 2 * width + 2) for stage, width in zip(bench.stages, widths, strict=True)]
         self._made_of: list[dict[int, str]] = [{} for _ in self._posts]
@@ -69,6 +71,7 @@ class Line:
             threads += [self._thread(place, partial(self._work, place)) for _ in range(post.width)]
         for post in self._posts:
             self._reporter.start(post.stage)
+        self._expect()
         try:
             for thread in threads:
                 thread.start()
@@ -77,6 +80,9 @@ class Line:
                 # Not Thread.join: when Ctrl-C comes, Python 3.11 and 3.12 take the thread that is joined for ended.
                 at_work -= self._ended.acquire(timeout=_PULSE_S)
                 self._reporter.pulse([post.state() for post in self._posts])
+        except (KeyboardInterrupt, SystemExit):
+            self._reporter.note("stopping: what is on its way gets some seconds to come in, and is kept")
+            raise
         finally:
             # Whatever happened, Ctrl-C included: nobody goes on behind the caller's back.
             self._stop()
@@ -99,12 +105,17 @@ class Line:
                 self._reporter.found(post.stage, piece.items)
                 self._done(0, piece, "")
         else:
-            with post.working():
-                for piece in self._bench.compose(self._until_stopped(families), shard_size):
-                    post.count(made=piece.items)
-                    self._reporter.advance(post.stage, piece.items)
-                    self._done(0, piece, "")
+            pieces = self._bench.compose(self._until_stopped(families), shard_size)
+            while (piece := self._composed(pieces)) is not None:
+                post.count(made=piece.items)
+                self._reporter.advance(post.stage, piece.items)
+                self._done(0, piece, "")
         self._left(0)
+
+    def _composed(self, pieces: Iterator[Piece]) -> Piece | None:
+        """The next composed shard; waiting for room on the belt is no work."""
+        with self._posts[0].working():
+            return next(pieces, None)
 
     def _until_stopped(self, families: Families) -> Iterator[Any]:
         """A composer that asks a server is slow, and a shard has many families: the line may stop after each."""
@@ -166,13 +177,15 @@ class Line:
             self._posts[place + 1].belt.close()
 
     def _expect(self) -> None:
-        """Tell how many items each stage will have seen in the end: what was composed, less what got lost before it."""
+        """Tell how many items each stage will have seen in the end: what is composed, less what got lost before it."""
         with self._lock:
             states = [post.state() for post in self._posts]
-            if not states[0].is_complete:
+            composed, is_sure = states[0].accepted, states[0].is_complete
+            if not is_sure and self._expected is None:
                 return
-            total = states[0].accepted
+            total = composed if is_sure else max(composed, self._expected or 0)
             for post, state in zip(self._posts, states, strict=True):
+                post.is_sure = is_sure
                 if post.total != total:
                     post.total = total
                     self._reporter.expect(post.stage, total)

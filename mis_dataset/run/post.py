@@ -19,7 +19,7 @@ class PostState:
 
     stage: str
     total: int | None
-    """Items that it will have seen in the end, as far as is known now; None while that is open."""
+    """Items that it will have seen in the end, as far as is known now; None if nobody can tell yet."""
     found: int
     """Items of shards that an earlier build finished."""
     made: float
@@ -37,6 +37,8 @@ class PostState:
     elapsed_s: float
     """Seconds since the stage had its first shard to make, until now or until it was complete."""
     is_complete: bool
+    is_sure: bool = True
+    """Whether ``total`` is counted, if for what may still be lost; False while it is reckoned from the quotas."""
 
     @property
     def idle(self) -> float:
@@ -58,6 +60,7 @@ class Post:
         self.width = width
         self.belt = Belt(capacity)
         self.total: int | None = None
+        self.is_sure = False
         self.outcomes: Counter[Outcome] = Counter()
         self._lock = Lock()
         self._there = width
@@ -119,4 +122,5 @@ class Post:
                 busy_s=self._busy + sum(now - begun for begun in self._working),
                 elapsed_s=until - self._begun if self._begun is not None else 0.0,
                 is_complete=self._ended is not None,
+                is_sure=self.is_sure,
             )

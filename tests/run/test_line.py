@@ -46,6 +46,7 @@ class Diary(Silent):
 
     told: dict[str, str] = field(default_factory=dict)
     totals: dict[str, list[int]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     states: Sequence[PostState] = ()
 
     def expect(self, stage: str, total: int) -> None:
@@ -53,6 +54,9 @@ class Diary(Silent):
 
     def finish(self, stage: str, summary: str) -> None:
         self.told[stage] = summary
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
 
     def pulse(self, states: Sequence[PostState]) -> None:
         self.states = states
@@ -75,13 +79,15 @@ class Hall:
     diary: Diary = field(default_factory=Diary)
     engine: type[LocalEngine] = LocalEngine
 
-    def run(self, families: Iterator[tuple[Scenario, ...]], *, shard_size: int = 1) -> list[list[str]]:
+    def run(
+        self, families: Iterator[tuple[Scenario, ...]], *, shard_size: int = 1, expected: int | None = None
+    ) -> list[list[str]]:
         """Run it; the ids of every stage."""
         stages = [Stage("render", Scenario, self.render), Stage("teach", Scenario, self.teach)]
         prints = dict.fromkeys(("compose", "render", "teach"), "abc")
         ledger = Ledger(self.work / "ledger.sqlite")
         bench = Workbench(self.work, prints, stages, ledger, self.diary.note)
-        made = Line(bench, self.engine(ledger), self.diary).run(families, shard_size)
+        made = Line(bench, self.engine(ledger), self.diary, expected).run(families, shard_size)
         return [list(shards.ids()) for shards in made]
 
     def left(self) -> set[str]:
@@ -253,6 +259,7 @@ def test_ctrl_c_ends_all_stages_within_a_row(tmp_path: Path):
     with pytest.raises(KeyboardInterrupt):
         hall.run(families(1000), shard_size=50)
     assert others() <= before
+    assert [note for note in hall.diary.notes if note.startswith("stopping")]
     assert len(seen) < 20
     assert not any(name.startswith("teach") for name in hall.left())
     # What was finished is not made again.
@@ -310,6 +317,42 @@ def test_totals_shrink_by_what_earlier_stages_lose(tmp_path: Path):
     assert hall.diary.told["render"] == "4 accepted, 1 rejected (1 blank)"
     assert hall.diary.totals["teach"][-1] == 4
     assert hall.diary.totals["compose"] == [5]
+
+
+def test_totals_are_reckoned_until_they_are_known(tmp_path: Path):
+    seen: list[PostState] = []
+
+    @dataclass
+    class Watching(Diary):
+        def pulse(self, states: Sequence[PostState]) -> None:
+            seen.extend(state for state in states if state.stage == "teach")
+            super().pulse(states)
+
+    def composing() -> Iterator[tuple[Scenario, ...]]:
+        for family in families(5):
+            yield family
+            until = time.monotonic() + PATIENCE_S
+            while not seen and time.monotonic() < until:
+                threading.Event().wait(0.01)
+
+    hall = Hall(tmp_path, diary=Watching())
+    hall.run(composing(), expected=3)
+    assert (seen[0].total, seen[0].is_sure) == (3, False)
+    # More came than was thought.
+    assert hall.diary.totals["compose"] == [3, 4, 5]
+    assert all((state.total, state.is_sure) == (5, True) for state in hall.diary.states)
+
+
+def test_waiting_for_room_on_the_belt_is_no_work_of_the_composer(tmp_path: Path):
+    def render(rows: Sequence[Scenario], tick: Tick) -> Iterator[Item[Scenario]]:
+        threading.Event().wait(0.05)
+        return passing(rows, tick)
+
+    hall = Hall(tmp_path, render)
+    hall.run(families(20))
+    compose, drawing, _ = hall.diary.states
+    assert compose.busy_s < compose.elapsed_s / 2
+    assert drawing.busy_s >= 20 * 0.05
 
 
 def test_finished_shards_are_found_and_not_made(tmp_path: Path):

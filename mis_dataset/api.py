@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, load_dataset
-from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError, SplitsVerificationError
+from datasets.exceptions import DatasetGenerationError, SplitsVerificationError
 
 from mis_dataset import formats, pipeline, publish, validation
 from mis_dataset.errors import DatasetError, UsageError
@@ -119,7 +119,7 @@ def load(
             found = load_dataset(NAME, config, data_dir=None if name == NAME else name, **options)
         else:
             found = load_dataset(name, config, revision=revision, **options)
-    except (DatasetNotFoundError, ConnectionError) as error:
+    except (FileNotFoundError, ConnectionError) as error:
         here = "is neither a directory here nor a dataset on the Hub that can be read with this token"
         raise DatasetError(f"{name} {here}:", [str(error)]) from error
     except (DatasetGenerationError, SplitsVerificationError) as error:
@@ -166,11 +166,15 @@ def export(
         What was written: rows and images by subset.
 
     Raises:
-        UsageError: there is no such format, option or subset, or no row is left.
+        UsageError: there is no such format, option, subset or intent, or no row is left.
         DatasetError: the directory is no dataset, or has a row that the format cannot hold.
         OutputError: ``out`` is in use, or lies inside the dataset.
         StorageError: the disk is full, or something cannot be written.
     """
+    if isinstance(subsets, str):
+        raise UsageError(f"subsets is {subsets!r}, a text; give a list of names, such as [{subsets!r}]")
+    if intent not in (None, *get_args(Choice)):
+        raise UsageError(f"there is no intent {intent!r}; there are {', '.join(get_args(Choice))}")
     return formats.export(Path(directory), format, Path(out), options, subsets=subsets, intent=intent)
 
 

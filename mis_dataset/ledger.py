@@ -31,6 +31,14 @@ CREATE TABLE IF NOT EXISTS used (key TEXT, folder TEXT, PRIMARY KEY (key, folder
 _NUMBERS = "model, requests, prompt_tokens, completion_tokens, images, seconds"
 """The columns of what is kept that a `Cost` has, in its order."""
 
+_OF_TROUBLE = (
+    "it holds all that was paid for: free space, or see that it can be written, and run the same command again"
+)
+_OF_DAMAGE = (
+    "it is damaged: put back a copy that is whole; if there is none, move it away: finished shards stay, the rest is "
+    "asked for again, and what was spent so far is no longer known"
+)
+
 _account: ContextVar[Account | None] = ContextVar("open account", default=None)
 
 
@@ -250,10 +258,8 @@ class Ledger:
                     self._connection.executescript(_TABLES)
                 yield self._connection
         except (OSError, sqlite3.Error, json.JSONDecodeError) as error:
-            raise StorageError(
-                f"{self._path}: answers cannot be kept there ({error}); it holds all that was paid for: free space, or "
-                "put back a copy that is whole; without it, everything is asked for again"
-            ) from error
+            remedy = _OF_DAMAGE if _is_damage(error) else _OF_TROUBLE
+            raise StorageError(f"{self._path}: answers cannot be kept there ({error}); {remedy}") from error
 
 
 @dataclass(frozen=True)
@@ -294,6 +300,14 @@ def open_account() -> Account | None:
 def request_key(**asked: Any) -> str:
     """The key of a request; equal for equal values."""
     return stable_digest(json.dumps(asked, sort_keys=True, default=str))
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether a file is not as it was written, rather than out of reach or out of room."""
+    # The lowest byte is the kind of an error; a statement is one where the tables are not ours.
+    kind = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    kinds = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+    return isinstance(error, json.JSONDecodeError) or kind in kinds
 
 
 def _stage(folder: str) -> str:

@@ -33,6 +33,7 @@ from mis_dataset.assemble.manifest import peek_manifest, read_manifest
 from mis_dataset.errors import DatasetError, LaterFormatError
 from mis_dataset.intake import _builder
 from mis_dataset.intake._official import official_copy
+from mis_dataset.intake.legacy import Legacy
 from mis_dataset.options import content_digest
 from mis_dataset.resources import resource
 from mis_dataset.schema import yaml_features
@@ -158,7 +159,7 @@ class _ModuleFactory(load.PackagedDatasetModuleFactory):  # type: ignore[misc]
         except DatasetError as error:
             if data_dir is None or isinstance(error, LaterFormatError):
                 raise
-            neither = "nor does it hold the official MIS data, which the config 'paper' reads"
+            neither = f"nor does it hold the official MIS data, which the config 'paper' reads: {Legacy.remedy}"
             raise DatasetError(f"{data_dir} is not a dataset:", [*error.problems, neither]) from error
         module = _module_of(directory, self.options.get("data_files")) if directory else _preview_module()
         configs = module.builder_configs_parameters

@@ -20,7 +20,7 @@ from mis_dataset.budget import Cost
 from mis_dataset.compose import Brief
 from mis_dataset.crew import Prints
 from mis_dataset.decontaminate import Benchmarks
-from mis_dataset.errors import BudgetError, DamagedImageError, MisError
+from mis_dataset.errors import BudgetError, MisError
 from mis_dataset.funnel import FunnelStep
 from mis_dataset.real import asked_for, with_real
 from mis_dataset.recipe import Cell, Recipe, load_recipe
@@ -28,9 +28,10 @@ from mis_dataset.records import SHARDED_STAGES, Scenario, Screened
 from mis_dataset.resources import resource
 from mis_dataset.rounds import more_wanted, only_new
 from mis_dataset.route import write_review
+from mis_dataset.run.images import LostImageError
 from mis_dataset.run.line import Line
 from mis_dataset.run.local import Engine, EngineKind, local_engine
-from mis_dataset.run.lock import working_in
+from mis_dataset.run.lock import building, working_in
 from mis_dataset.run.monitor import Monitor
 from mis_dataset.run.place import Place
 from mis_dataset.run.progress import Reporter, Silent
@@ -102,13 +103,13 @@ def build(
     if start.keeps:
         reporter.note(f"{out} holds a smaller version: its rows stay as they are, and new ones come after them")
     place = Place(work, storage)
-    with working_in(work), reaching(storage):
+    with building(out), working_in(work), reaching(storage):
         for _ in range(_HEALINGS):
             try:
                 return _build(start, out, place, to, reporter, engine)
-            except DamagedImageError as error:
+            except LostImageError as error:
                 damaged = place.images.purge()
-                reporter.note(f"{error} ({damaged} were damaged)")
+                reporter.note(f"{error.what}; what is missing or damaged is drawn anew ({damaged} damaged)")
         return _build(start, out, place, to, reporter, engine)
 
 

@@ -14,6 +14,7 @@ import tomli_w
 from mis_dataset.backends import make_backend
 from mis_dataset.budget import Limits, Prices, TokenPrice
 from mis_dataset.errors import RecipeError
+from mis_dataset.mistakes import mistakes
 from mis_dataset.options import identity
 from mis_dataset.recipe_checks import TABLES, problems, recipe_schema, table_schema, tables
 from mis_dataset.tables import BenchmarkSettings
@@ -55,6 +56,11 @@ class CardSpec:
     license: str = "cc-by-4.0"
     languages: tuple[str, ...] = ("en",)
     tags: tuple[str, ...] = ()
+
+    def mistakes(self) -> list[str]:
+        """What the Hub would refuse, in the words for a recipe's ``[card]``; empty if there is nothing."""
+        table = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return list(mistakes(table, recipe_schema()["properties"]["card"], "card"))
 
 
 @dataclass(frozen=True)
@@ -192,9 +198,13 @@ def load_recipe(path: Path) -> Recipe:
     recipe = _recipe(data)
     for number, (before, after) in enumerate(itertools.pairwise(recipe.versions)):
         if less := fewer(before, after):
-            listed = [f"{' / '.join(cell)}: {rows}, and then {after.get(cell, 0)}" for cell, rows in less.items()]
+            (cell, rows), others = next(iter(less.items())), len(less) - 1
             raise RecipeError(
-                f"{path}: a version keeps all rows, but earlier[{number}] wants more than the next:", listed
+                f"{path}: a version keeps all rows, but earlier[{number}] wants more than the next:",
+                [
+                    f"{' / '.join(cell)}: {rows}, and then {after.get(cell, 0)}{f'; {others} more' if others else ''}",
+                    "ask for as many, or delete [[earlier]] to start anew",
+                ],
             )
     return recipe
 

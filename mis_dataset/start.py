@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,8 +44,8 @@ class Start:
             MisError: a backend cannot be made, ``storage`` is of no known kind, or ``out`` is not for this dataset.
         """
         for name, place in (("work folder", work), ("storage", located(storage or work))):
-            if not is_remote(place) and place.resolve().is_relative_to(out.resolve()):
-                raise OutputError(f"the {name} {place} lies in --out {out}, which has to hold the dataset alone")
+            if not is_remote(place):
+                _check_folder(name, place, out)
         put_back(out)
         recipe = continued(recipe, out)
         crew, wanted = Crew.of(recipe), first_wanted(recipe.versions[0], recipe.oversample)
@@ -56,6 +57,19 @@ class Start:
         if replaces:
             refuse_strangers(out)
         return cls(crew, wanted, prints, fingerprint, is_complete, replaces, bool(smaller))
+
+
+def _check_folder(name: str, folder: Path, out: Path) -> None:
+    """See that what is to be a folder is one, or may become one, and lies outside the dataset.
+
+    Raises:
+        OutputError: it is not.
+    """
+    if folder.resolve().is_relative_to(out.resolve()):
+        raise OutputError(f"the {name} {folder} lies in --out {out}, which has to hold the dataset alone")
+    there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    if not there.is_dir():
+        raise OutputError(f"the {name} {folder} cannot be made: {there} is no folder; name another place")
 
 
 @dataclass(frozen=True)

@@ -118,8 +118,9 @@ def check_kept(out: Path, rows: Iterable[Screened]) -> None:
             del published[row.scenario.id]
     if published:
         raise OutputError(
-            f"{len(published)} rows of {out} would not stay as they are (the first is {next(iter(published))}); name "
-            f"the --work with which it was built, where its images and answers are kept, or {_ANOTHER}"
+            f"{len(published)} row{'s'[: len(published) != 1]} of {out} would not stay the same (the first is "
+            f"{next(iter(published))}); name the --work with which it was built, where its images and answers are, or "
+            f"{_ANOTHER}"
         )
 
 

@@ -1,12 +1,13 @@
 """What the Hub demands of the YAML block of a dataset card.
 
 The keys are those of https://github.com/huggingface/hub-docs/blob/main/datasetcard.md, the licences those of
-https://huggingface.co/docs/hub/repositories-licenses; creators, sizes and languages come with `datasets`.
+https://github.com/huggingface/huggingface_hub/issues/4218; creators, sizes and languages come with `datasets`.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -55,8 +56,9 @@ _LICENCES = """
     cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nd-4.0 cc-by-nc-nd-3.0
     cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 cdla-sharing-1.0 cdla-permissive-1.0
     cdla-permissive-2.0 wtfpl ecl-2.0 epl-1.0 epl-2.0 etalab-2.0 eupl-1.1 eupl-1.2 agpl-3.0 gfdl gpl gpl-2.0 gpl-3.0
-    lgpl lgpl-2.1 lgpl-3.0 isc h-research intel-research lppl-1.3c ms-pl mpl-2.0 odc-by odbl openrail++ osl-3.0
-    postgresql ofl-1.1 ncsa unlicense zlib pddl lgpl-lr unknown other
+    lgpl lgpl-2.1 lgpl-3.0 isc h-research intel-research lppl-1.3c ms-pl apple-ascl apple-amlr mpl-2.0 odc-by odbl openmdw-1.0
+    openrail++ osl-3.0 postgresql ofl-1.1 ncsa unlicense zlib pddl lgpl-lr deepfloyd-if-license
+    fair-noncommercial-research-license llama2 llama3 llama3.1 llama3.2 llama3.3 llama4 grok2-community gemma unknown other
 """
 # `datasets` lists the tasks as they were when its list was last brought up to date.
 _TASKS = {*known_task_ids, "image-text-to-text", "any-to-any", "image-text-to-video"}
@@ -78,9 +80,9 @@ def _problems(found: Mapping[str, Any]) -> Iterator[str]:
         yield f'"{key}" is not allowed'
     creators, languages = _resource("creators"), _resource("languages")
     yield from _one_of(found, "license", _LICENCES.split())
-    if found.get("license") == "other" and not found.get("license_name"):
-        yield '"license_name" is required where "license" is "other"'
-    yield from _one_of(found, "language", languages)
+    if found.get("license") == "other" and not re.fullmatch(r"[a-z0-9.+-]+", found.get("license_name", "")):
+        yield '"license_name", in small letters with hyphens, is required where "license" is "other"'
+    yield from _one_of(found, "language", {*languages, "multilingual"})
     yield from _one_of(found, "size_categories", _resource("size_categories"))
     yield from _one_of(found, "multilinguality", _resource("multilingualities"))
     yield from _one_of(found, "annotations_creators", creators["annotations"])

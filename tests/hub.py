@@ -15,7 +15,7 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
@@ -91,9 +91,9 @@ class Repository:
 class RefusedError(Exception):
     """Becomes an answer with this status, and with the code by which clients tell kinds of 401 and 404 apart."""
 
-    def __init__(self, status: int, message: str, code: str = "-") -> None:
+    def __init__(self, status: int, message: str, code: str = "-", errors: Sequence[str] = ()) -> None:
         super().__init__(message)
-        self.status, self.code = status, code
+        self.status, self.code, self.errors = status, code, errors
 
 
 @dataclass
@@ -154,7 +154,7 @@ class Hub:
     def writes(self) -> list[str]:
         """The requests that could have changed something."""
         changing = (request for request in self.requests if request.split()[0] not in ("GET", "HEAD"))
-        return [request for request in changing if "/paths-info/" not in request]  # which only asks
+        return [request for request in changing if not re.search("/paths-info/|/validate-yaml$", request)]  # only ask
 
     def answer(self, request: str, call: Call, token: str) -> bytes:
         """Find what answers a request, and let it; one request at a time."""
@@ -189,7 +189,7 @@ class Hub:
     def validate_yaml(self, call: Call) -> Any:
         problems = card_problems(call.json["content"]) if call.json["repoType"] == "dataset" else []
         if problems:
-            raise RefusedError(400, "; ".join(problems))
+            raise RefusedError(400, "Bad Request", errors=problems)
         return {"errors": [], "warnings": []}
 
     @_answers("POST /api/repos/create")
@@ -361,7 +361,8 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             try:
                 data = hub.answer(f"{self.command} {path}", call, token)
             except RefusedError as refusal:
-                data = json.dumps({"error": str(refusal)}).encode()
+                errors = [{"message": error} for error in refusal.errors]
+                data = json.dumps({"error": str(refusal), **({"errors": errors} if errors else {})}).encode()
                 self._send(refusal.status, data, {"x-error-message": str(refusal), "x-error-code": refusal.code})
                 return
             if wanted := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("range", "")):

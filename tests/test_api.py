@@ -121,8 +121,13 @@ def test_errors_are_the_packages_own(mis: Path, tmp_path: Path):
         mis_dataset.build(tmp_path / "bad.toml", tmp_path / "mis")
     with pytest.raises(OutputError):
         mis_dataset.export(mis, "llava", mis)
-    with pytest.raises(UsageError):
-        mis_dataset.export(mis, "llava", tmp_path / "out", dialect="klingon")
+    for wrong, words in (
+        ({"dialect": "klingon"}, "klingon"),
+        ({"intent": "nope"}, "there is no intent 'nope'; there are harmful, all"),
+        ({"subsets": "train"}, r"give a list of names, such as \['train'\]"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            mis_dataset.export(mis, "llava", tmp_path / "out", **wrong)
     with pytest.raises(UsageError):
         mis_dataset.push(mis, "no-organisation", token=WRITER)
 
@@ -197,10 +202,11 @@ def test_a_dataset_loads_from_the_hub_by_its_name(mis: Path, tmp_path: Path, mon
     code = (
         "import mis_dataset\n"
         "print(mis_dataset.load('lab/mis', 'hard', 'test', revision='v1.0.0').num_rows)\n"
-        "try:\n"
-        "    mis_dataset.load('lab/mine')\n"
-        "except mis_dataset.MisError as error:\n"
-        "    print(type(error).__name__, error)\n"
+        "for name in ('lab/mine', 'a/b/c', 'nope'):\n"
+        "    try:\n"
+        "        mis_dataset.load(name)\n"
+        "    except mis_dataset.MisError as error:\n"
+        "        print(type(error).__name__, str(error).partition(':')[0])\n"
     )
     environment = {"HF_TOKEN": READER, "HF_HOME": str(tmp_path), "HF_HUB_DISABLE_XET": "1"}
     with Hub() as hub:
@@ -215,9 +221,10 @@ def test_a_dataset_loads_from_the_hub_by_its_name(mis: Path, tmp_path: Path, mon
             text=True,
             check=True,
         )
-    rows, error = done.stdout.splitlines()[:2]
+    rows, *errors = done.stdout.splitlines()
     assert int(rows) == len(mis_dataset.load(mis, "hard", "test"))
-    assert error.startswith("DatasetError lab/mine is neither a directory here nor a dataset on the Hub")
+    why = "is neither a directory here nor a dataset on the Hub that can be read with this token"
+    assert errors == [f"DatasetError {name} {why}" for name in ("lab/mine", "a/b/c", "nope")]
 
 
 def test_a_token_opens_the_official_data(tmp_path: Path):

@@ -718,8 +718,17 @@ def test_a_server_that_dies_halfway_stops_the_work_and_fails_no_item():
 def test_a_server_that_is_not_there_is_unreachable():
     with ChatServer(echo) as server:
         gone = server.base_url
-    with pytest.raises(ServerUnreachableError, match=r"none of 1 row.*connection_lost"):
+    with pytest.raises(ServerUnreachableError, match=r"none of 1 row.*connection_lost") as raised:
         list(Asker(base_url=gone).ask(["hello"]))
+    # In words for a person, without what the library knows of its connections.
+    address = gone.removeprefix("http://").removesuffix("/v1")
+    assert f"Connection refused at {address}" in str(raised.value)
+    assert not re.search(r"Error\(|ConnectionKey|Errno", str(raised.value))
+
+
+def test_a_server_without_an_address_is_named():
+    with pytest.raises(ServerUnreachableError, match=r"connection_lost.* at no-such-host\.invalid:80"):
+        list(Asker(base_url="http://no-such-host.invalid/v1").ask(["hello"]))
 
 
 # Images and prompts

@@ -128,6 +128,20 @@ def test_a_second_build_in_the_same_work_folder_is_refused_and_does_no_harm(tmp_
     assert contents(tmp_path / "mis") == begun.dataset
 
 
+def test_a_second_build_into_the_same_directory_is_refused_whatever_its_work_folder(tmp_path: Path, begun: Begun):
+    work, recipe, out = begun.copied(tmp_path), tiny(tmp_path, TEXT), tmp_path / "mis"
+
+    class Second(Silent):
+        def finish(self, stage: str, summary: str) -> None:
+            with pytest.raises(OutputError, match=r"mis is being built by process .*name another --out"):
+                build(recipe, out, tmp_path / "other")
+
+    build(recipe, out, work, reporter=Second())
+    assert contents(out) == begun.dataset
+    # Nothing is left in anybody's way, and nothing was begun.
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mis", "recipe.toml", "work"]
+
+
 # A damaged ledger
 
 
@@ -186,5 +200,39 @@ def test_a_ledger_that_is_damaged_stops_the_build_and_a_whole_copy_is_all_it_tak
         build(recipe, tmp_path / "mis", work)
     assert not (tmp_path / "mis").exists()
     ledger.write_bytes(whole)
+    build(recipe, tmp_path / "mis", work)
+    assert contents(tmp_path / "mis") == begun.dataset
+
+
+@pytest.mark.parametrize("rest", [(), ("-wal", "-shm")], ids=["alone", "with a journal"])
+def test_without_a_copy_a_damaged_ledger_is_moved_away_and_finished_shards_stay(
+    tmp_path: Path, begun: Begun, rest: tuple[str, ...]
+):
+    work, recipe = begun.copied(tmp_path), tiny(tmp_path, TEXT)
+    shutil.rmtree(only(work, "screen"))
+    ledger = work / "ledger.sqlite"
+    for name in ("", *rest):
+        ledger.with_name(ledger.name + name).write_bytes(random.Random(3).randbytes(2 * PAGE))
+    with pytest.raises(StorageError, match=r"it is damaged: .*if there is none, move it away: finished shards stay"):
+        build(recipe, tmp_path / "mis", work)
+    ledger.unlink()
+    made = {path: path.stat().st_mtime_ns for path in work.glob("*/shard-*.parquet")}
+    build(recipe, tmp_path / "mis", work)
+    assert contents(tmp_path / "mis") == begun.dataset
+    assert {path: path.stat().st_mtime_ns for path in made} == made
+
+
+# Folders where files should be, and files where folders should
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_folder_in_the_place_of_a_shard_is_said_with_a_remedy(tmp_path: Path, begun: Begun, stage: str):
+    work, recipe = begun.copied(tmp_path), tiny(tmp_path, TEXT)
+    shard = only(work, stage) / "shard-00000.parquet"
+    shard.unlink()
+    shard.mkdir()
+    with pytest.raises(StorageError, match=f"{shard} is a folder, where a file has to be; move it away"):
+        build(recipe, tmp_path / "mis", work)
+    shard.rmdir()
     build(recipe, tmp_path / "mis", work)
     assert contents(tmp_path / "mis") == begun.dataset

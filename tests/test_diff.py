@@ -72,7 +72,7 @@ def redrawn(shelf: Path, row: Screened) -> Screened:
 def test_a_dataset_is_like_itself(plain: Path, rows: Rows):
     found = changes(plain, plain)
     assert found.is_empty
-    assert (found.same, found.shift, str(found)) == (len(rows), 0, f"nothing changed: {len(rows)} rows are the same")
+    assert (found.same, found.shift, str(found)) == (len(rows), 0, f"nothing changed in {len(rows)} rows")
 
 
 def test_rows_that_are_new_or_gone_are_named(shelf: Path, plain: Path, rows: Rows):
@@ -159,6 +159,10 @@ def test_recipes_are_compared_key_by_key(shelf: Path, plain: Path, rows: Rows):
     other = written(shelf, "recipe", rows, 'name = "sample"\nseed = 8\n[card]\nlicense = "mit"\n')
     found = changes(plain, other)
     assert found.recipe == (KeyChange("seed", 7, 8), KeyChange("card", None, {"license": "mit"}))
+    assert str(found).endswith(", 2 keys of the recipe changed")
+    assert str(changes(plain, written(shelf, "seed", rows, 'name = "sample"\nseed = 8\n'))).endswith(
+        ", 1 key of the recipe changed"
+    )
     assert not found.is_empty
 
 

@@ -1,8 +1,10 @@
 """Answers and drawings are paid for once, and every build knows what it cost."""
 
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,6 +92,24 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path):
         Ledger(tmp_path / "ledger.sqlite").charging("teach-1"),
     ):
         pass
+
+
+def test_a_file_of_other_tables_is_damaged(tmp_path: Path):
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as database:
+        database.execute("CREATE TABLE kept (recipe TEXT)")
+    with pytest.raises(StorageError, match="it is damaged"), Ledger(tmp_path / "ledger.sqlite").charging("teach-1"):
+        pass
+
+
+def test_a_file_that_is_out_of_reach_is_not_called_damaged(tmp_path: Path):
+    (tmp_path / "ledger.sqlite").mkdir()
+    with (
+        pytest.raises(StorageError, match="free space, or see that it can be written, and run") as raised,
+        Ledger(tmp_path / "ledger.sqlite").charging("teach-1"),
+    ):
+        pass
+    assert "damaged" not in str(raised.value)
+    assert "asked for again" not in str(raised.value)
 
 
 # Conversations

@@ -125,7 +125,9 @@ def test_half_a_copy_is_refused(official):
 
 
 def test_a_folder_without_any_of_it_is_refused(tmp_path):
-    with pytest.raises(DatasetError, match="nor does it hold the official MIS data"):
+    with pytest.raises(
+        DatasetError, match=r"the official MIS data.*: give the folder with mis_train\.json, or with mis_"
+    ):
         load(tmp_path)
 
 

@@ -24,6 +24,7 @@ from mis_dataset.assemble.layout import CHANGELOG
 from mis_dataset.assemble.manifest import read_manifest
 from mis_dataset.errors import DatasetError, PublishAuthError, PublishError, UsageError
 from mis_dataset.publish import plan_push, push
+from mis_dataset.recipe import CardSpec
 
 # `huggingface_hub` uploads in a way that its own HTTP library discourages.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>' to upload:DeprecationWarning")
@@ -195,7 +196,7 @@ def changelog(hub: Hub) -> str:
 def test_the_changelog_tells_what_changed_the_latest_version_first(hub: Hub, first: Path, second: Path):
     push(first, REPO, tag="v1.0.0")
     ids = [read_manifest(dataset)["fingerprint"][:12] for dataset in (first, second)]
-    assert f"## v1.0.0, `{ids[0]}`\n\n11 rows; nothing to compare them with.\n" in changelog(hub)
+    assert f"## v1.0.0, `{ids[0]}`\n\n11 rows; nothing to compare with.\n" in changelog(hub)
     push(second, REPO)
     title, latest, earlier = changelog(hub).split("\n## ")
     assert title.startswith("# Changelog\n")
@@ -221,7 +222,7 @@ def test_a_version_that_cannot_be_read_is_replaced_and_not_compared(hub: Hub, fi
     existing(hub, **{"manifest.json": manifest})
     result = push(first, REPO)
     assert result.plan.changes is None
-    assert "nothing to compare them with" in changelog(hub)
+    assert "nothing to compare with" in changelog(hub)
 
 
 def spoil(hub: Hub, files: dict[str, bytes]) -> None:
@@ -240,7 +241,7 @@ def test_the_history_outlives_a_version_that_cannot_be_read(
     title, latest, earlier = changelog(hub).split("\n## ")
     assert title.startswith("# Changelog\n")
     assert latest.startswith("v1.1.0")
-    assert "nothing to compare them with" in latest
+    assert "nothing to compare with" in latest
     assert earlier.startswith("v1.0.0")
 
 
@@ -361,6 +362,18 @@ def test_an_invalid_dataset_is_refused_before_the_hub_is_asked(hub: Hub, first: 
     with pytest.raises(DatasetError, match=r"recipe\.toml"):
         push(broken, REPO)
     assert hub.requests == []
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_card_that_the_hub_refuses_shows_before_anything_is_made(hub: Hub, tmp_path: Path, dry_run: bool):
+    rows = sample_rows(tmp_path / "images", 4)
+    # Of the form of a language's code, and the code of none.
+    facts = replace(sample_facts(rows), recipe_text='[card]\nlanguages = ["qz"]\n', card=CardSpec(languages=("qz",)))
+    assemble(rows, facts, tmp_path / "images", tmp_path / "mis")
+    with pytest.raises(DatasetError, match=r"the Hub refuses the card; change \[card\](.|\n)*README\.md: .*'qz'"):
+        push(tmp_path / "mis", REPO, dry_run=dry_run)
+    assert hub.writes == []
+    assert hub.repositories == {}
 
 
 @pytest.mark.parametrize("name", ["mis", "a/b/c", "lab/.mis", "lab/m--is", "https://hub/lab/mis", "", "lab/mïs"])

@@ -77,6 +77,26 @@ def test_all_mistakes_are_reported_at_once_with_their_keys(tmp_path: Path):
     assert len(found) == 6
 
 
+# Names of the Hub's own would be refused when the dataset is pushed, long after the work is done.
+def test_what_the_hub_would_refuse_of_the_card_is_a_mistake(tmp_path: Path):
+    card = r"""
+[card]
+pretty_name = "two\nlines"
+license = "\u00a9"
+languages = ["en", "english", "de\n", "DE"]
+tags = ["fine", "not\u001bfine", " "]
+"""
+    found = problems(tmp_path, MINIMAL + card)
+    wrong = ["languages[1]", "languages[2]", "languages[3]", "license", "pretty_name", "tags[1]", "tags[2]"]
+    assert [problem.partition(":")[0] for problem in found] == [f"card.{key}" for key in wrong]
+    assert found[0].startswith("card.languages[1]: 'english' does not fit; A code of ISO 639")
+
+
+def test_a_card_may_have_a_licence_of_ones_own_and_any_language(tmp_path: Path):
+    card = '[card]\nlicense = "My own, v1"\nlanguages = ["yue", "multilingual"]\ntags = ["a b"]\npretty_name = "Ü"\n'
+    assert load_recipe(written(tmp_path, MINIMAL + card)).card.mistakes() == []
+
+
 def test_an_unknown_sub_category_is_a_mistake(tmp_path: Path):
     found = problems(tmp_path, MINIMAL.replace("hard = 14", 'hard = { "Property Crime" = 3 }'))
     assert len(found) == 1

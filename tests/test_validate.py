@@ -3,12 +3,15 @@
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
-from samples import STAGES, sample_dataset
+from samples import STAGES, sample_dataset, sample_facts, sample_rows
 
+from mis_dataset.assemble import assemble
 from mis_dataset.errors import DatasetError
+from mis_dataset.recipe import CardSpec
 from mis_dataset.validation import validate, validate_or_raise
 
 TRAIN = "data/train-00000-of-00001.parquet"
@@ -156,6 +159,19 @@ def test_a_text_that_is_none_is_named(copy, path):
     (copy / path).write_bytes((copy / path).read_bytes() + b"# \xe9\n")
     _sign(copy)
     assert {problem.where for problem in validate(copy)} == {path}
+
+
+# As datasets were written before recipes were checked for it.
+def test_what_the_hub_would_refuse_of_the_card_is_a_problem(tmp_path):
+    rows = sample_rows(tmp_path / "images", 4)
+    card = CardSpec(languages=("english",), tags=("two\nlines",))
+    text = '[card]\nlanguages = ["english"]\ntags = ["two\\nlines"]\n'
+    facts = replace(sample_facts(rows), recipe_text=text, card=card)
+    assemble(rows, facts, tmp_path / "images", tmp_path / "mis")
+    assert [str(problem).partition("; ")[0] for problem in validate(tmp_path / "mis")] == [
+        "recipe.toml: card.languages[0]: 'english' does not fit",
+        "recipe.toml: card.tags[0]: 'two\\nlines' does not fit",
+    ]
 
 
 def test_a_forged_funnel_shows_in_the_card(copy):

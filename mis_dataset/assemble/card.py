@@ -74,6 +74,16 @@ def read_metadata(card: str) -> dict[str, Any]:
     return metadata
 
 
+def licence_metadata(licence: str) -> dict[str, str]:
+    """The part of the card's YAML about a licence: the Hub's identifier, or ``other`` with a name of its form.
+
+    A licence that the Hub has come to know since ``hub_licences.txt`` was written is ``other`` too, which it takes.
+    """
+    name = re.sub(r"[^a-z0-9.+]+", "-", licence.lower()).strip("-")
+    known = resource("dataset_card", "hub_licences.txt").read_text(encoding="utf-8").split()
+    return {"license": name} if name in known else {"license": "other", "license_name": name}
+
+
 def card_tags(facts: BuildFacts) -> list[str]:
     """What the Hub finds the dataset by: tags of our own, then the recipe's."""
     ours = (*_SAFETY, *(("vision-language",) if facts.imported else _MADE_HERE), *_FOR_ALL)
@@ -109,6 +119,7 @@ def render_card(rows: Chosen, counts: Counts, facts: BuildFacts, files: Sequence
     return template.render(
         metadata=_yaml(data_metadata(files)),
         card=facts.card,
+        licence=licence_metadata(facts.card.license),
         tags=card_tags(facts),
         facts=facts,
         counts=counts,

@@ -64,12 +64,14 @@ def holds(out: Path, fingerprint: str) -> bool:
     """Whether ``out`` holds the dataset with this fingerprint; False if it is free.
 
     Raises:
-        OutputError: it holds something else.
+        OutputError: it holds something else, or is the current folder.
         StorageError: it cannot be read.
     """
     held = held_fingerprint(out)
     if held not in (None, fingerprint):
         raise OutputError(f"{out} holds another dataset or other files; choose another --out, or move it away")
+    if held is None:
+        _refuse_current(out)
     return held is not None
 
 
@@ -124,12 +126,19 @@ def refuse_strangers(out: Path) -> None:
     """See that the dataset in ``out``, if there is one, can be replaced without a loss.
 
     Raises:
-        OutputError: there are files that it does not list.
+        OutputError: there are files that it does not list, or it is the current folder.
     """
+    _refuse_current(out)
     manifest = peek_manifest(out)
     known = set(manifest["files"]) if manifest else set()
     if strangers := sorted(own_files(out) - known):
         raise OutputError(f"{out} also holds {', '.join(strangers[:5])}; move that away, a new build would delete it")
+
+
+def _refuse_current(out: Path) -> None:
+    """A folder is replaced as a whole, and who stands in it would stand nowhere."""
+    if out.resolve() == Path.cwd():
+        raise OutputError(f"{out} is the current folder, which would be replaced; name a folder in it as --out")
 
 
 def _partial(out: Path) -> Path:

@@ -280,7 +280,7 @@ class Chat:
         except (TimeoutError, openai.APITimeoutError) as error:
             raise _NoAnswer("timed_out", f"no answer within {settings.timeout_s:g} s") from error
         except openai.APIConnectionError as error:
-            raise _NoAnswer("connection_lost", self._hide_key(repr(error.__cause__ or error))) from error
+            raise _NoAnswer("connection_lost", self._hide_key(_why(error))) from error
         except openai.APIStatusError as error:
             if error.code in _FILTER_CODES:
                 return Rejected("content_filtered", self._detail(error)), self._usage(None, time.monotonic() - begun)
@@ -386,6 +386,20 @@ def _at(value: Any, *path: str | int) -> Any:
         except (KeyError, IndexError, TypeError):
             return None
     return value
+
+
+def _why(error: BaseException) -> str:
+    """Why a connection was lost, and to whom it was, in the words of whoever noticed first."""
+    at = ""
+    while cause := error.__cause__:
+        error = cause
+        if port := getattr(error, "port", None):
+            at = f" at {getattr(error, 'host', '')}:{port}"
+    if isinstance(error, ConnectionError) and error.errno:
+        said = os.strerror(error.errno)  # its own text is of the call that failed
+    else:
+        said = getattr(error, "strerror", "") or str(error) or type(error).__name__
+    return " ".join(said.split()) + at
 
 
 def _key(variable: str) -> str:

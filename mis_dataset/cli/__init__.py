@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
@@ -35,7 +38,8 @@ def cli() -> None:
       mis validate build/mis
 
     Exit codes: 0 done, 1 the work failed, 2 the request or its input is wrong, 3 a limit of the recipe is reached;
-    130 (Ctrl-C) and 143 (SIGTERM) stopped: what was in flight is kept, and the same command goes on.
+    130 (Ctrl-C) and 143 (SIGTERM) stopped: the same command goes on from there, if it is build, clean, evaluate,
+    finetune or push; any other begins anew.
     """
 
 
@@ -59,21 +63,56 @@ for command in (
     cli.add_command(command)
 
 
+_GOING_ON = {"build", "clean", "evaluate", "finetune", "push"}
+"""The commands that keep what they have finished."""
+
+
+class _Terminated(SystemExit):
+    """SIGTERM came, which the schedulers of clusters send."""
+
+
 def main() -> None:
     """Run the command line; a mistake prints one message and no traceback."""
     try:
-        # Without its standalone mode, click hands the code of an early exit back.
-        if code := cli.main(standalone_mode=False):
-            sys.exit(code)
+        with _terminable():
+            # Without its standalone mode, click hands the code of an early exit back.
+            if code := cli.main(standalone_mode=False):
+                sys.exit(code)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("\ninterrupted; finished work is kept: the same command goes on from there", err=True)
+        _tell_stopped("interrupted")
         sys.exit(130)
+    except _Terminated:
+        _tell_stopped("terminated")
+        raise
     except MisError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
     except OSError as error:
         click.echo(f"error: {error.filename or 'the system'}: {error.strerror or error}", err=True)
         sys.exit(1)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Within the block SIGTERM ends what goes on as Ctrl-C does, so that nothing stays half-written; exit code 143."""
+
+    def stop(number: int, _: object) -> None:
+        raise _Terminated(128 + number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _tell_stopped(how: str) -> None:
+    # The group has no options of its own that would let a command run: the first word is its name.
+    if _GOING_ON.isdisjoint(sys.argv[1:2]):
+        left = "nothing is kept: the same command begins anew"
+    else:
+        left = "finished work is kept: the same command goes on from there"
+    click.echo(f"\n{how}; {left}", err=True)

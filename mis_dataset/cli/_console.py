@@ -18,7 +18,7 @@ from mis_dataset.run.progress import BarReporter, PlainReporter, Reporter, Silen
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 work_option = click.option(
     "--work",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     help="Where finished work is kept.  [default: 'work' beside the dataset]",
 )
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -100,7 +97,7 @@ def build(
         return
     if not (yes or intention.is_complete):
         _ask_if_costly(loaded, to)
-    with _terminable(), reporting(quiet=quiet) as reporter:
+    with reporting(quiet=quiet) as reporter:
         report = run_build(loaded, out, work, to=to, reporter=reporter, engine=kind, storage=storage)
     show = console(quiet=quiet)
     if not report.funnel:
@@ -109,23 +106,6 @@ def build(
     show.print(summary(report), markup=False)
     seconds = f"{time.monotonic() - begun:.1f} s"
     show.print(f"{report.out} is ready ({seconds})" if report.out else f"stopped after {to} ({seconds})", markup=False)
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Within the block SIGTERM, which the schedulers of clusters send, stops as Ctrl-C does; exit code 143."""
-
-    def stop(number: int, _: object) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    except SystemExit:
-        click.echo("\nterminated; finished work is kept: the same command goes on from there", err=True)
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _engine(name: str, settings: RaySettings) -> EngineKind:

@@ -14,17 +14,35 @@ from rich.progress import Progress
 
 from mis_dataset.cli._console import console, quiet_option, table
 from mis_dataset.errors import UsageError
-from mis_dataset.formats import Plan, available, carry_out, plan_export
+from mis_dataset.formats import Plan, available, carry_out, find_format, plan_export
+from mis_dataset.options import options_schema
 from mis_dataset.records import SUBSETS
 
 
+class _Export(click.Command):
+    """Its help tells the options of all formats, which are imported only then."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write them after the command's own."""
+        super().format_options(ctx, formatter)
+        with formatter.section("Formats' options, for --option KEY=VALUE"):
+            formatter.write_dl(
+                [
+                    (f"{name}: {key}", _described(schema))
+                    for name in available()
+                    for key, schema in options_schema(find_format(name))["properties"].items()
+                ]
+            )
+
+
 @click.command(
+    cls=_Export,
     epilog="""\b
 Examples:
   mis export build/mis --format llamafactory --out exported/llamafactory
   mis export build/mis --format vlmevalkit --subset hard --out exported/tsv
   mis export build/mis --format openai --option kind=batch --option model=gpt-4o --out exported/batch
-  mis export build/mis --format webdataset --out exported/shards --dry-run"""
+  mis export build/mis --format webdataset --out exported/shards --dry-run""",
 )
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option("--format", "format_", type=click.Choice(available()), required=True, help="The tool that will read it.")
@@ -41,7 +59,9 @@ Examples:
     type=click.Choice(["harmful", "all"]),
     help="Harmful rows, or their benign twins as well.  [default: what the format is for]",
 )
-@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of the format's own.")
+@click.option(
+    "--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of the format's own, as below."
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be written; write nothing.")
 @quiet_option
 def export(
@@ -89,6 +109,13 @@ def _parsed(options: Sequence[str]) -> Mapping[str, Any]:
         except ValueError:
             found[key] = value
     return found
+
+
+def _described(schema: Mapping[str, Any]) -> str:
+    """What an option of a format does, which values it takes, and which it has unless it is given."""
+    values = [f"one of {', '.join(schema['enum'])}"] if "enum" in schema else []
+    default = [f"default: {schema['default']}"] if schema["default"] != "" else []
+    return f"{schema['description']}  [{'; '.join([*values, *default])}]".removesuffix("  []")
 
 
 def _listed(plan: Plan) -> str:

@@ -105,14 +105,14 @@ class Diff:
     def __str__(self) -> str:
         """In one line."""
         if self.is_empty:
-            return f"nothing changed: {self.same:,} rows are the same"
+            return f"nothing changed in {self.same:,} row{'s'[: self.same != 1]}"
         columns = ", ".join(f"{name} {rows:,}" for name, rows in self.columns.items())
         parts = [
-            f"{len(self.added):,} rows added",
+            f"{len(self.added):,} row{'s'[: len(self.added) != 1]} added",
             f"{len(self.removed):,} removed",
             f"{len(self.changed):,} changed{f' ({columns})' if columns else ''}",
             f"{self.same:,} the same{', in another order' if self.is_reordered else ''}",
-            *([f"{len(self.recipe):,} keys of the recipe differ"] if self.recipe else []),
+            *([f"{len(self.recipe):,} key{'s'[: len(self.recipe) != 1]} of the recipe changed"] if self.recipe else []),
         ]
         return ", ".join(parts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,17 +15,19 @@ def check_free(out: Path, dataset: Path) -> None:
     """See that an export can go to ``out``.
 
     Raises:
-        OutputError: there is something already, or it would lie inside the dataset.
+        OutputError: there is something already, it would lie inside the dataset, or it is the current folder.
     """
     try:
         if out.resolve().is_relative_to(dataset.resolve()):
             raise OutputError(
                 f"{out} lies in the dataset {dataset}, which would no longer be valid; choose another --out"
             )
-        if out.is_symlink() or (out.exists() and not out.is_dir()):
+        if out.exists() and not out.is_dir():
             raise OutputError(f"{out} is not a folder; choose another --out")
         if out.is_dir() and any(out.iterdir()):
             raise OutputError(f"{out} is not empty; choose another --out, or move away what is there")
+        if out.resolve() == Path.cwd():
+            raise OutputError(f"{out} is the current folder, which would be replaced; name a folder in it as --out")
     except OSError as error:
         raise _storage_error(error, out) from error
 
@@ -33,10 +36,12 @@ def check_free(out: Path, dataset: Path) -> None:
 def fresh_folder(out: Path) -> Iterator[Path]:
     """A folder beside ``out`` that takes its place if the block succeeds, and vanishes if it does not.
 
+    A link is followed.
+
     Raises:
         StorageError: the disk is full, or something cannot be written.
     """
-    out = out.absolute()
+    out = out.resolve()
     partial = out.with_name(f".{out.name}.partial")
     try:
         if partial.exists():
@@ -53,5 +58,5 @@ def fresh_folder(out: Path) -> Iterator[Path]:
 
 
 def _storage_error(error: OSError, out: Path) -> StorageError:
-    reason = error.strerror or str(error)
-    return StorageError(f"{out} cannot be written ({reason}); free space or choose another --out, and export again")
+    remedy = "free space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "choose another --out"
+    return StorageError(f"{out} cannot be written ({error.strerror or error}); {remedy}, and export again")

@@ -52,7 +52,9 @@ class Formats:
         """
         format_ = self.find(name)
         schema = options_schema(format_)
+        known = schema["properties"]
+        if strange := [key for key in options if key not in known]:
+            raise UsageError(f"there is no option {', '.join(strange)}; {name} has {', '.join(known) or 'none'}")
         if problems := checker(schema)(dict(options)):
-            known = ", ".join(schema["properties"]) or "none"
-            raise UsageError(f"options of {name}: {'; '.join(problems)} (its options: {known})")
+            raise UsageError(f"options of {name}: {'; '.join(problems)}")
         return format_(**options)

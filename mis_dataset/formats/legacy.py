@@ -6,7 +6,8 @@ Test: ``mis_test`` with three JSON arrays and their images, as the scripts of ht
                        "image_path1": "easy_image/7/object1.png", "image_path2": "easy_image/7/object2.png"}, …]
 
 Clients open all three files, so all three are there; a subset without rows is an empty array. Train: ``mis_train``,
-ShareGPT as on the Hub (Tuwhy/MIS_Train) with the key ``image``, and again with ``images``, as LLaMA-Factory wants it::
+ShareGPT as on the Hub (Tuwhy/MIS_Train) with the key ``image``, and again with ``images``, as LLaMA-Factory wants it,
+with the ``dataset_info.json`` by which it finds the file::
 
     mis_train.json   [{"id": 7, "category": …, "sub_category": …, "image": ["images/7/object1.png", …],
                        "conversations": [{"from": "human", "value": "<image>\\n<image>\\n…"},
@@ -25,6 +26,7 @@ from typing import Any
 from mis_dataset.formats._images import pictures
 from mis_dataset.formats._json import json_array
 from mis_dataset.formats._texts import tagged_question, tagged_response
+from mis_dataset.formats.llamafactory import write_info
 from mis_dataset.formats.source import Source, Takes
 from mis_dataset.options import option
 
@@ -82,6 +84,7 @@ def _write_train(source: Source, folder: Path) -> None:
             entry = {"id": number, **_labels(row, source)}
             add({**entry, "image": paths, "conversations": conversations})
             add_again({**entry, "images": paths, "conversations": conversations})
+    write_info(folder, {"mis_train": "mis_train_llamafactory.json"})
 
 
 def _labels(row: dict[str, Any], source: Source) -> dict[str, Any]:

@@ -12,6 +12,7 @@ Format", "Multimodal Image Dataset"), and ``llamafactory/data/{parser,converter}
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -35,13 +36,17 @@ class Llamafactory:
             with json_array(out / f"mis_{subset}.json") as add:
                 for row in source.rows(subset):
                     add(_entry(row, images.add(row)))
-        info = {
-            "formatting": "sharegpt",
-            "columns": {"messages": "conversations", "images": "images"},
-            "tags": {"role_tag": "from", "content_tag": "value", "user_tag": "human", "assistant_tag": "gpt"},
-        }
-        known = {f"mis_{subset}": {"file_name": f"mis_{subset}.json", **info} for subset in source.subsets}
-        write_json(out / "dataset_info.json", known)
+        write_info(out, {f"mis_{subset}": f"mis_{subset}.json" for subset in source.subsets})
+
+
+def write_info(folder: Path, files: Mapping[str, str]) -> None:
+    """Write ``dataset_info.json``: the file of each dataset, and how all of them are laid out."""
+    layout = {
+        "formatting": "sharegpt",
+        "columns": {"messages": "conversations", "images": "images"},
+        "tags": {"role_tag": "from", "content_tag": "value", "user_tag": "human", "assistant_tag": "gpt"},
+    }
+    write_json(folder / "dataset_info.json", {name: {"file_name": file, **layout} for name, file in files.items()})
 
 
 def _entry(row: dict[str, Any], paths: list[str]) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def _seeds(row: dict[str, Any], paths: list[str]) -> Iterator[dict[str, Any]]:
         "harm_categories": [row[key] for key in ("category", "sub_category") if row[key]],
         "metadata": {key: row[key] for key in ("id", "subset", "intent", "relation") if row[key]},
     }
-    objects = "; ".join(row["objects"])
+    objects = "; ".join(row["objects"] or ())
     objective = f"{row['question']} (The images show: {objects}.)" if objects else row["question"]
     yield {"seed_type": "objective", "value": _literal(objective), **common}
     parts = [("image_path", path) for path in paths] + [("text", row["question"])]

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from mis_dataset.assemble.layout import data_stem, matching
 from mis_dataset.assemble.manifest import read_manifest
 from mis_dataset.errors import DatasetError, UsageError
+from mis_dataset.formats._columns import first_gap, other_columns
 from mis_dataset.records import SUBSETS, side_of
 from mis_dataset.schema import arrow_schema
 
@@ -96,7 +97,7 @@ class Source:
 
         Raises:
             UsageError: there is no such subset in this dataset.
-            DatasetError: a file cannot be read, or its columns are others.
+            DatasetError: a file cannot be read, its columns are others, or a row has null where it needs a value.
         """
         for name, batch in self._batches(subset, arrow_schema("row").names, _ROWS):
             chosen = self._fitting(name, _of(batch, intent or self.intent))
@@ -109,11 +110,11 @@ class Source:
         """How many rows and images there are in every subset, of those that `rows` gives; reads no image.
 
         Raises:
-            DatasetError: two rows have one id, or a file cannot be read.
+            DatasetError: two rows have one id, or it is as for `rows`.
         """
         ids: Counter[str] = Counter()
         rows, images, left_out, too_many_images = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
-        for subset, batch in self._batches(None, ["id", "intent", _IMAGE_NAMES], _IDS):
+        for subset, batch in self._batches(None, ["id", "question", "subset", "intent", _IMAGE_NAMES], _IDS):
             ids.update(batch["id"].to_pylist())
             fitting = self._fitting(subset, batch)
             chosen = _of(fitting, self.intent)
@@ -142,11 +143,14 @@ class Source:
                 try:
                     # Read as it goes: otherwise a whole row group would be in memory, 64 MB of images and more.
                     with pq.ParquetFile(self.directory / path, buffer_size=_READ_BYTES, pre_buffer=False) as file:
-                        if lacking := {column.split(".")[0] for column in columns} - set(file.schema_arrow.names):
+                        if problems := list(other_columns(file, [column.split(".")[0] for column in columns])):
                             raise DatasetError(
-                                f"{self.directory} cannot be read:", [f"{path}: it has no {', '.join(sorted(lacking))}"]
+                                f"{self.directory} cannot be read:", [f"{path}: {problem}" for problem in problems]
                             )
+                        before = 0
                         for batch in file.iter_batches(batch_rows, columns=columns, use_threads=False):
+                            _refuse_gaps(batch, path, before)
+                            before += batch.num_rows
                             yield name, batch
                 except (OSError, pa.ArrowException) as error:
                     problem = f"{path}: {error}; `mis validate` says more"
@@ -203,3 +207,10 @@ EVERYTHING = Takes("both", "harmful")
 
 def _of(batch: pa.RecordBatch, intent: Choice) -> pa.RecordBatch:
     return batch if intent == "all" else batch.filter(pc.equal(batch["intent"], "harmful"))
+
+
+def _refuse_gaps(batch: pa.RecordBatch, path: str, before: int) -> None:
+    if gap := first_gap(batch):
+        place, problem = gap
+        name = batch["id"][place].as_py() or f"{path}, row {before + place + 1}"
+        raise DatasetError("a row cannot be exported:", [f"{name}: {problem}; `mis validate` lists all such rows"])

@@ -11,7 +11,7 @@ import io
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -56,5 +56,5 @@ def _file(shard: tarfile.TarFile, name: str, data: bytes) -> None:
 
 def _cut(rows: Iterator[dict[str, Any]], size: int) -> Iterator[Iterable[dict[str, Any]]]:
     """The rows in pieces, none of which is empty; each has to be read before the next."""
-    for first in rows:
-        yield chain([first], islice(rows, size - 1))
+    for _, numbered in groupby(enumerate(rows), lambda pair: pair[0] // size):
+        yield (row for _, row in numbered)

@@ -64,23 +64,29 @@ def import_dataset(
         multi_image_only: leave out rows that have one image, none, or more than four, instead of refusing them.
 
     Raises:
-        UsageError: there is no such format or option, or the source is not there, or has no rows.
+        UsageError: there is no such format or option, or the source is not there, or has no rows. Or the Hub would not
+            take the card.
         DatasetError: rows are broken; all problems are listed. Or they come to no valid dataset.
         OutputError: ``out`` holds something else.
         StorageError: the disk is full, or something cannot be written.
     """
     reader = make_format(format, options or {})
+    called = source.resolve().name
+    card = card or CardSpec(pretty_name=name or called, license="unknown")
+    if mistakes := card.mistakes():
+        raise UsageError(f"the card cannot say so: {'; '.join(mistakes)}")
     if peek_manifest(source):
         raise UsageError(f"{source} is a dataset of `mis` already; use it as it is")
     files = Files(source, reader.remedy, images=images, multi_image_only=multi_image_only)
     rows = read_all(reader, files, f"{source} as {format}")
     unsafe = {row.record.scenario.id: row.where for row in rows if _unsafe_for_minors(row.record)}
     kept = [row for row in rows if row.record.scenario.id not in unsafe]
-    if not kept:
-        raise UsageError(f"{source} as {format} has no rows to take; {reader.remedy}")
     left_out = {"not_two_to_four_images": files.passed_over, "unsafe_for_minors": list(unsafe.values())}
     left_out = {reason: rows for reason, rows in left_out.items() if rows}
-    called = source.resolve().name
+    if not kept:
+        counted = ", ".join(f"{len(rows):,} {reason}" for reason, rows in left_out.items())
+        why = f"all are left out ({counted})" if counted else "it is empty"
+        raise UsageError(f"{source} as {format} has no rows to take: {why}; {reader.remedy}")
     facts = BuildFacts(
         name=name or called,
         recipe_text="",
@@ -92,7 +98,7 @@ def import_dataset(
         ),
         quotas=(),
         rounds=0,
-        card=card or CardSpec(pretty_name=name or called, license="unknown"),
+        card=card,
         imported=Imported(format, called),
     )
     write(kept, facts, out, source)
@@ -112,8 +118,8 @@ def read_all(reader: Any, files: Files, what: str) -> list[Taken]:
     """
     entries = list(reader.read(files))
     for entry in entries:
-        if entry.has_half_characters():
-            files.note(entry.where, "has half a character (a lone surrogate such as \\ud83d); write the whole one")
+        for problem in entry.misspellings():
+            files.note(entry.where, problem)
     # Before the images are decoded, which takes the time, and would not mend what is wrong already.
     files.refuse(what)
     taken = take(entries, files)

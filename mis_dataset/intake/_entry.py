@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mis_dataset.intake._files import Found
@@ -12,6 +13,8 @@ _MARK = "<image>"
 _LEADING = re.compile(rf"(?:\s*{_MARK})+\s*")
 _TRAILING = re.compile(rf"\s*(?:{_MARK}\s*)+$")
 _HALF = re.compile(r"[\ud800-\udfff]")
+_NO_LABEL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff]")
+"""Ends of lines, and what YAML cannot hold: a category stands in the card, and on a line of its plot."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,14 @@ class Entry:
     category: str = ""
     sub_category: str = ""
 
-    def has_half_characters(self) -> bool:
-        """Whether a text of it cannot be written as UTF-8, though JSON can hold it."""
+    def misspellings(self) -> Iterator[str]:
+        """What is wrong with its characters, all of which JSON can hold; for each, what to do about it."""
         texts = (self.file, self.row, self.question, self.response, self.category, self.sub_category)
-        return any(map(_HALF.search, (*texts, *(image.name for image in self.images))))
+        if any(map(_HALF.search, (*texts, *(image.name for image in self.images)))):
+            yield "has half a character (a lone surrogate such as \\ud83d); write the whole one"
+        for key, label in (("category", self.category), ("sub_category", self.sub_category)):
+            if found := _NO_LABEL.search(label):
+                yield f"its {key} has the control character {found[0]!a}; write it without, on one line"
 
 
 def without_marks(text: str, images: int) -> str:

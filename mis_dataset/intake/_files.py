@@ -119,6 +119,17 @@ class Files:
             return None
         return there[0]
 
+    def named(self, where: str, name: str) -> Path | None:
+        """The file of the folder that something names; to be none, or to lie elsewhere, is a problem."""
+        file = self.place / name
+        try:
+            if file.is_file() and file.resolve().is_relative_to(self.place.resolve()):
+                return file
+        except OSError:  # what is too long for a name
+            pass
+        self.note(where, f"its file_name {_cut(name)!r} is no file in {self.place}; give the path of one from there")
+        return None
+
     def beside(self, file: Path) -> Path:
         """The folder from which the paths in a file start if they start where it lies: unless another was named."""
         return self._images or file.parent
@@ -211,9 +222,8 @@ class Files:
         except UnicodeDecodeError as error:
             raise DatasetError(f"{file} cannot be read:", [f"not UTF-8 ({error}); {remedy}"]) from error
         try:
-            # Not `splitlines`, which also cuts at characters that may stand in a text.
-            lines = [line for line in text.split("\n") if line.strip()] if file.suffix == ".jsonl" else []
-            held = [json.loads(line) for line in lines] if lines else json.loads(text)
+            lines = file.suffix == ".jsonl" and text.strip()
+            held = list(_lines(text)) if lines else json.loads(text)
         except (ValueError, RecursionError) as error:
             raise DatasetError(f"{file} cannot be read:", [f"not valid JSON ({error}); {remedy}"]) from error
         if not isinstance(held, (list, dict)):
@@ -338,6 +348,17 @@ class RowIds:
 @lru_cache(maxsize=8)
 def _opened(path: Path, changed: int, process: int) -> zipfile.ZipFile:  # noqa: ARG001
     return zipfile.ZipFile(path)
+
+
+def _lines(text: str) -> Iterator[Any]:
+    """The values of JSON lines; an error says in which line it is."""
+    # Not `splitlines`, which also cuts at characters that may stand in a text.
+    for number, line in enumerate(text.split("\n"), 1):
+        try:
+            if line.strip():
+                yield json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{error.msg}: line {number} column {error.colno}") from error
 
 
 def _without_aliases(path: PurePosixPath) -> str:

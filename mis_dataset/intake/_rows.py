@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from mis_dataset.imagehash import perceptual_hash
 from mis_dataset.intake._entry import Entry
@@ -89,6 +89,8 @@ def _picture(found: Found) -> Picture | str:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
             phash, (width, height) = perceptual_hash(image), image.size
+    except UnidentifiedImageError:
+        return "it is no image, or of a kind that is not known"
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         return str(error)
     return Picture(

@@ -77,7 +77,7 @@ class Style:
         """Who speaks, and the words."""
         if isinstance(turn, dict) and isinstance(words := turn.get(self.content), str) and words.strip():
             return str(turn.get(self.role)), words
-        return "silence", ""
+        return "a turn without words", ""
 
 
 def intent_of(files: Files, where: str, row: Mapping[str, Any], default: Intent) -> Intent:

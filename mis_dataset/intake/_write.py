@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -30,8 +32,8 @@ def write(taken: Sequence[Taken], facts: BuildFacts, out: Path, source: Path) ->
     out = out.resolve()  # what a link names may be another disk, to which nothing can be renamed
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
-            made, unpacked = Path(scratch, "made"), Path(scratch, "images")
+        with _scratch(out) as scratch:
+            made, unpacked = scratch / "made", scratch / "images"
             unpacked.mkdir()
             assemble([_placed(row, unpacked) for row in taken], facts, unpacked, made)
             if problems := [str(problem) for problem in validate(made)]:
@@ -41,6 +43,21 @@ def write(taken: Sequence[Taken], facts: BuildFacts, out: Path, source: Path) ->
                 made.rename(folder)
     except OSError as error:
         raise storage_error(error, out) from error
+
+
+@contextmanager
+def _scratch(out: Path) -> Iterator[Path]:
+    """A folder beside ``out`` for the time of the block; what a killed import left there goes."""
+    beside = out.with_name(f".{out.name}.importing")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir()
+    try:
+        # Of its own: another import to the same place takes it away, but never writes into it.
+        with TemporaryDirectory(dir=beside) as own:
+            yield Path(own)
+    finally:
+        with suppress(OSError):
+            beside.rmdir()
 
 
 def _fingerprint(taken: Sequence[Taken], facts: BuildFacts) -> str:

@@ -19,8 +19,11 @@ from mis_dataset.intake._entry import Entry
 from mis_dataset.intake._files import Files
 from mis_dataset.intake._trained import Style
 from mis_dataset.options import option
+from mis_dataset.schema import checker
 
 _INFO = "dataset_info.json"
+_TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
+_problems = checker({"properties": {"columns": _TEXTS, "tags": _TEXTS}})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +50,12 @@ class Llamafactory:
         if not known:
             files.note(_INFO, "names no dataset with formatting 'sharegpt', a file_name, and images among its columns")
         for where, entry in known.items():
-            file = files.place / str(entry["file_name"])
-            if not file.resolve().is_relative_to(files.place.resolve()) or not file.is_file():
-                files.note(where, f"its file_name {entry['file_name']} is no file in {files.place}")
-                continue
-            yield from _style(entry).entries(files, file, files.root, self.subset, self.intent)
+            odd = _problems(entry)
+            for problem in odd:
+                files.note(where, f"{problem}; write texts, as LLaMA-Factory has them")
+            file = files.named(where, entry["file_name"])
+            if file and not odd:
+                yield from _style(entry).entries(files, file, files.root, self.subset, self.intent)
 
 
 def _has_images(entry: Mapping[str, Any]) -> bool:
@@ -61,7 +65,7 @@ def _has_images(entry: Mapping[str, Any]) -> bool:
 
 
 def _style(entry: Mapping[str, Any]) -> Style:
-    columns, tags = entry["columns"], entry.get("tags") or {}
+    columns, tags = entry["columns"], entry.get("tags", {})
     return Style(
         images=(columns["images"],),
         messages=columns.get("messages", "conversations"),

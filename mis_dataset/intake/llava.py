@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from mis_dataset.intake._entry import Entry
@@ -24,7 +25,7 @@ from mis_dataset.options import option
 
 @dataclass(frozen=True, kw_only=True)
 class Llava:
-    """Reads a JSON or JSONL file, or all of a folder."""
+    """Reads a JSON or JSONL file, or all of a folder but those that are laid out for LLaMA-Factory."""
 
     subset: Literal["train", "easy", "hard", "real"] = option(
         "train", "The subset of rows for which neither they nor their file say it."
@@ -35,5 +36,13 @@ class Llava:
 
     def read(self, files: Files) -> Iterator[Entry]:
         """The rows, file by file."""
-        for file in files.annotations():
+        there = files.annotations()
+        # Where all are another's, all that is wrong with them is told.
+        for file in [file for file in there if not _has_other_key(file)] or there:
             yield from Style(("image",)).entries(files, file, files.root, self.subset, self.intent)
+
+
+def _has_other_key(file: Path) -> bool:
+    """Whether the images of all rows stand under the key of LLaMA-Factory: often the same rows are there with each."""
+    rows = [row for _, _, row in Files(file, Llava.remedy).rows(file)]
+    return bool(rows) and all("images" in row and "image" not in row for row in rows)

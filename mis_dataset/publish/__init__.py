@@ -90,8 +90,8 @@ def _carry_out(plan: PushPlan, api: HfApi, directory: Path, on_event: Callable[[
         for number, paths in enumerate(plan.batches, 1):
             commit = _commit(plan, api, directory, commit, paths, is_last=number == len(plan.batches))
             if number < len(plan.batches):
-                on_event(f"commit {number} of {len(plan.batches)}: {len(paths)} files")
-        on_event(f"uploaded {len(plan.upload)} files, deleted {len(plan.delete)}")
+                on_event(f"commit {number} of {len(plan.batches)}: {len(paths)} file{'s'[: len(paths) != 1]}")
+        on_event(f"uploaded {len(plan.upload)} file{'s'[: len(plan.upload) != 1]}, deleted {len(plan.delete)}")
     if plan.makes_public:
         api.update_repo_settings(repo_id, repo_type="dataset", private=False)
         on_event("made it public")

@@ -20,7 +20,7 @@ def with_entry(text: str, entry: str) -> str:
 
 def first_entry(version: str, rows: int) -> str:
     """What to say of a version that follows none, or none that can be compared with it."""
-    return f"## {version}\n\n{rows:,} rows; nothing to compare them with.\n"
+    return f"## {version}\n\n{rows:,} row{'s'[: rows != 1]}; nothing to compare with.\n"
 
 
 def entry(version: str, changes: Diff) -> str:

@@ -13,9 +13,11 @@ import httpx2
 from huggingface_hub import HfApi, HfFileSystem, get_token
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled, OIDCError, RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status  # type: ignore[attr-defined]  # documented, but not in __all__
 
 from mis_dataset import __version__
-from mis_dataset.errors import PublishAuthError, PublishError
+from mis_dataset.assemble.layout import CARD
+from mis_dataset.errors import DatasetError, PublishAuthError, PublishError
 
 FIRST_ANSWER_S = 30.0
 """How long to wait until the Hub first answers, in seconds."""
@@ -94,6 +96,24 @@ def look(api: HfApi, repo_id: str) -> Repository | None:
         files={file.path: file.lfs.sha256 if file.lfs else file.blob_id for file in files},
         tags={tag.name: tag.target_commit for tag in tags},
     )
+
+
+def check_card(api: HfApi, card: str) -> None:
+    """Have the Hub look at a card, as it will before it takes one; changes nothing there.
+
+    Raises:
+        DatasetError: it would refuse the card.
+    """
+    answer = get_session().post(
+        f"{api.endpoint}/api/validate-yaml",
+        json={"content": card, "repoType": "dataset"},
+        headers=build_hf_headers(token=api.token),
+        timeout=FIRST_ANSWER_S,
+    )
+    if answer.status_code == 400 and (errors := answer.json().get("errors")):
+        remedy = "change [card] in the recipe and build again, or import again with another --license"
+        raise DatasetError(f"the Hub refuses the card; {remedy}:", [f"{CARD}: {one['message']}" for one in errors])
+    hf_raise_for_status(answer)
 
 
 def read_text(api: HfApi, repo_id: str, commit: str, path: str) -> str:

@@ -18,7 +18,7 @@ from mis_dataset.assemble.manifest import file_facts, read_manifest
 from mis_dataset.diff import Diff, Version, compare
 from mis_dataset.errors import DatasetError, LaterFormatError, PublishError, UsageError
 from mis_dataset.publish.changelog import entry, first_entry, with_entry
-from mis_dataset.publish.hub import Gating, Repository, connect, explained, last_change, look, read_text
+from mis_dataset.publish.hub import Gating, Repository, check_card, connect, explained, last_change, look, read_text
 from mis_dataset.validation import validate_or_raise
 
 OWN_FOLDERS = ("data/", "provenance/", "assets/")
@@ -96,7 +96,7 @@ class PushPlan:
         return (*pieces, light)
 
     def __str__(self) -> str:
-        commits = len(self.batches)
+        commits, files = len(self.batches), f"{len(self.upload)} file{'s'[: len(self.upload) != 1]}"
         seen = f"{'private' if self.private else 'public'}, {'gated' if self.gating else 'not gated'}"
         return "\n".join(
             [
@@ -104,7 +104,7 @@ class PushPlan:
                 *(f"  upload {path} ({size:,} bytes)" for path, size in self.upload.items()),
                 *(f"  delete {path}" for path in self.delete),
                 *([f"  add to {CHANGELOG}"] if self.changelog else []),
-                f"  {self.upload_bytes:,} bytes in {len(self.upload)} files to upload, {len(self.unchanged)} unchanged",
+                f"  {self.upload_bytes:,} bytes in {files} to upload, {len(self.unchanged)} unchanged",
                 *([f"  {self.changes}"] if self.changes else []),
                 *([f"  {commits} commits; until the last one, main has {_MIXED}"] if commits > 1 else []),
                 *([f"  {'put up' if self.gating else 'take away'} the gate"] if self.changes_gate else []),
@@ -136,6 +136,9 @@ def plan_push(
     if found:
         _check_ours(repo_id, found, unchanged, public=public)
     upload = {path: facts["bytes"] for path, facts in files.items() if path not in unchanged}
+    if CARD in upload:
+        with explained(api, repo_id):
+            check_card(api, (directory / CARD).read_text(encoding="utf-8"))
     changes, changelog = None, None
     if MANIFEST in upload:
         with explained(api, repo_id):

@@ -20,10 +20,20 @@ from mis_dataset.storage import is_remote
 # Lossless; level 3 takes a third of the time of the default and makes files a few percent larger.
 _COMPRESS_LEVEL = 3
 _LOOKS_AT_ONCE = 32
-_REMEDY = "run the same command again: damaged images are drawn anew"
 
 Drawn = Rendered | Labelled | Screened
 """Any record whose pictures are drawn."""
+
+
+class LostImageError(DamagedImageError):
+    """A row's image cannot be used; a build that meets it draws it again."""
+
+    def __init__(self, path: Path, row: str, why: str) -> None:
+        super().__init__(path, row, why)  # with which it is made anew where a Ray worker sends it
+        self.what = f"{path}: an image of row {row} {why}"
+
+    def __str__(self) -> str:
+        return f"{self.what}; run the same command again: damaged images are drawn anew"
 
 
 @dataclass(frozen=True)
@@ -65,7 +75,7 @@ class ImageStore:
         """A row's encoded images, in order, each exactly as it was drawn.
 
         Raises:
-            DamagedImageError: one is missing or damaged.
+            LostImageError: one is missing or damaged.
         """
         return [self._read(row.scenario.id, picture) for picture in row.pictures]
 
@@ -95,7 +105,7 @@ class ImageStore:
         """See that all pictures of some rows are as they were drawn.
 
         Raises:
-            DamagedImageError: one is missing or damaged.
+            LostImageError: one is missing or damaged.
         """
         for row in rows:
             self.read(row)
@@ -113,10 +123,9 @@ class ImageStore:
         try:
             data = path.read_bytes()
         except OSError as error:
-            message = f"{path}: an image of row {row} cannot be read ({error.strerror}); {_REMEDY}"
-            raise DamagedImageError(message) from error
+            raise LostImageError(path, row, f"cannot be read ({error.strerror or error})") from error
         if hashlib.sha256(data).hexdigest() != picture.sha256:
-            raise DamagedImageError(f"{path}: an image of row {row} is not the one that was drawn; {_REMEDY}")
+            raise LostImageError(path, row, "is not the one that was drawn")
         return data
 
     @staticmethod

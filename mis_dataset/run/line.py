@@ -106,7 +106,7 @@ class Line:
                 self._done(0, piece, "")
         else:
             pieces = self._bench.compose(self._until_stopped(families), shard_size)
-            while (piece := self._composed(pieces)) is not None:
+            for piece in iter(partial(self._composed, pieces), None):
                 post.count(made=piece.items)
                 self._reporter.advance(post.stage, piece.items)
                 self._done(0, piece, "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -142,6 +143,7 @@ class Monitor:
             "why": why,
             "updated": datetime.now(UTC).isoformat(timespec="seconds"),
             "pid": os.getpid(),
+            "host": _here(),
             "round": self._round,
             "doing": self._doing,
             "stages": [self._told(state) for state in self._states],
@@ -181,12 +183,14 @@ class Progress:
     """As ``progress/….json`` has it."""
     age_s: float
     """Seconds since it was written."""
+    is_gone: bool
+    """Whether its process is known to have ended."""
 
     @property
     def state(self) -> str:
-        """``running``, ``stopped``, ``finished``, or ``silent`` if a running build has told nothing for long."""
+        """``running``, ``stopped``, ``finished``, or ``silent``: running, but gone, or quiet for long."""
         state: str = self.told["state"]
-        return "silent" if state == "running" and self.age_s > _SILENCE_S else state
+        return "silent" if state == "running" and (self.is_gone or self.age_s > _SILENCE_S) else state
 
 
 def load_progress(work: Path, out: Path) -> Progress | None:
@@ -194,6 +198,31 @@ def load_progress(work: Path, out: Path) -> Progress | None:
     path = progress_path(work, out)
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-        return Progress(told, max(0.0, time.time() - path.stat().st_mtime)) if "state" in told else None
-    except (OSError, ValueError, TypeError):
+        if is_gone := _is_gone(told):
+            # It may have said its last word in between.
+            told = json.loads(path.read_text(encoding="utf-8"))
+        return Progress(told, max(0.0, time.time() - path.stat().st_mtime), is_gone) if "state" in told else None
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, OverflowError):
         return None
+
+
+def _is_gone(told: Mapping[str, Any]) -> bool:
+    """Whether the process that told is known to have ended; one of another machine may always be at work."""
+    # On Windows, to ask would be to end it.
+    if os.name != "posix" or told.get("host") != _here():
+        return False
+    try:
+        os.kill(told["pid"], 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False
+
+
+def _here() -> str:
+    """This machine, and where there are several on it, the container: within it, a process's number is its own."""
+    container = Path()
+    with suppress(OSError):
+        container = Path("/proc/self/ns/pid").readlink()
+    return f"{socket.gethostname()} {container}"

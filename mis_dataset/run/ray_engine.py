@@ -21,6 +21,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event, Lock
 from typing import Any
+from uuid import uuid4
 
 from mis_dataset.backends import require
 from mis_dataset.crew import Crew
@@ -35,6 +36,8 @@ from mis_dataset.run.local import LEDGER, Engine
 from mis_dataset.run.place import Place
 from mis_dataset.run.workbench import Workbench
 from mis_dataset.stopping import stoppable
+
+_log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 0.2
 _LONGEST_KNOCK_S = 10.0
@@ -61,13 +64,13 @@ class Worker:
     Args:
         name: among the build's workers.
         recipe, place: what is built, and where.
-        clerk: keeps the ledger.
+        clerk: the name of the actor that keeps the ledger.
         environment: variables to set, such as keys.
         path: of modules: own backends are found where the driver finds them.
     """
 
     def __init__(
-        self, name: str, recipe: Recipe, place: Place, clerk: Any, environment: Mapping[str, str], path: Sequence[str]
+        self, name: str, recipe: Recipe, place: Place, clerk: str, environment: Mapping[str, str], path: Sequence[str]
     ) -> None:
         os.environ.update(environment)
         # Into the worker's own log file: how it uses its GPU, and how long drawing will take.
@@ -76,7 +79,7 @@ class Worker:
         sys.path.extend(folder for folder in path if folder not in sys.path)
         self._crew = Crew.of(recipe)
         self._place = place
-        self._ledger = RemoteLedger(clerk, name)
+        self._ledger = RemoteLedger(require("ray", "ray").get_actor(clerk), name)
         self._stopping = Event()
         self._at_work = Lock()
 
@@ -213,7 +216,9 @@ def ray_engine(settings: RaySettings, recipe: Recipe, place: Place) -> Iterator[
 
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         # The file lies where the driver runs, and so does who keeps it.
-        keeper = ray.remote(Clerk).options(num_cpus=0, scheduling_strategy=here)
+        # By a name: Ray does not promise to start an actor again that was given another one itself.
+        clerk_name = f"mis-clerk-{uuid4()}"
+        keeper = ray.remote(Clerk).options(name=clerk_name, num_cpus=0, scheduling_strategy=here)
         clerk = keeper.remote(place.work / LEDGER, recipe.prices, recipe.limits)
         ending.callback(ray.kill, clerk)
 
@@ -226,14 +231,15 @@ def ray_engine(settings: RaySettings, recipe: Recipe, place: Place) -> Iterator[
                 max_concurrency=2, max_restarts=-1, scheduling_strategy="SPREAD", **resources
             )
             actors = [
-                kind.remote(f"{stage}-{number}", recipe, place, clerk, environment, path) for number in range(count)
+                kind.remote(f"{stage}-{number}", recipe, place, clerk_name, environment, path)
+                for number in range(count)
             ]
             for actor in actors:
                 ending.callback(ray.kill, actor)
             return _Pool(ray, actors)
 
         wants_gpu = getattr(crew.renderer, "wants_gpu", False) and getattr(crew.renderer, "device", "") != "cpu"
-        renderers = settings.renderers or _places(ray.cluster_resources(), wants_gpu=wants_gpu)
+        renderers = renderers_to_hire(ray.cluster_resources(), settings, wants_gpu=wants_gpu)
         pools = {"render": hire("render", renderers, {"num_gpus" if wants_gpu else "num_cpus": 1})}
         for stage in SHARDED_STAGES[2:]:
             pools[stage] = hire(stage, settings.askers or ceil(renderers / 16), {"num_cpus": 0})
@@ -242,20 +248,29 @@ def ray_engine(settings: RaySettings, recipe: Recipe, place: Place) -> Iterator[
             yield RayEngine(ledger, pools)
 
 
-def _places(there: Mapping[str, float], *, wants_gpu: bool) -> int:
-    """How many renderers a cluster has room for now.
+def renderers_to_hire(there: Mapping[str, float], settings: RaySettings, *, wants_gpu: bool) -> int:
+    """How many renderers to hire: as many as were asked for, or as a cluster has room for now.
 
     Raises:
-        MisError: they want GPUs, and there is none.
+        MisError: they want GPUs, and there are none, nor will there be.
     """
     if not wants_gpu:
-        return max(1, int(there.get("CPU", 0) / 2))
-    if gpus := int(there.get("GPU", 0)):
-        return gpus
-    raise MisError(
-        "the renderer wants a GPU, and the Ray cluster has none now; wait until its machines are up (ray status), or "
-        "say --workers N for N that will come"
-    )
+        return settings.renderers or max(1, int(there.get("CPU", 0) / 2))
+    gpus = int(there.get("GPU", 0))
+    wanted = settings.renderers or gpus
+    if settings.address is None and (wanted > gpus or not gpus):
+        raise MisError(
+            f"each renderer wants a GPU, and this machine has {gpus}; "
+            + (f"say --workers {gpus}" if gpus else 'set device = "cpu" in [render]')
+        )
+    if not wanted:
+        raise MisError(
+            "the renderer wants a GPU, and the Ray cluster has none now; wait until its machines are up (ray status), "
+            'say --workers N for N that will come, or set device = "cpu" in [render]'
+        )
+    if wanted > gpus:
+        _log.warning("%d of %d renderers wait for GPUs that the cluster has not got yet", wanted - gpus, wanted)
+    return wanted
 
 
 @contextmanager

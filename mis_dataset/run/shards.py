@@ -237,5 +237,12 @@ def storage_error(error: OSError, path: Path) -> StorageError:
             return StorageError(
                 f"{path} cannot be written ({error.strerror}); choose another place, or change its permissions"
             )
+        case errno.EISDIR:
+            return StorageError(
+                f"{path} is a folder, where a file has to be; move it away and run the same command again: finished "
+                "work is kept"
+            )
+        case errno.EEXIST | errno.ENOTDIR:
+            return StorageError(f"{path}: a file is where a folder has to be; move it away, or choose another place")
         case _:
-            return StorageError(f"{path}: {error.strerror or error}")
+            return StorageError(f"{path}: {error.strerror or error}; see to that place, or choose another one")

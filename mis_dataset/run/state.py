@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from mis_dataset.errors import OutputError
 from mis_dataset.records import SHARDED_STAGES
-from mis_dataset.run.shards import replacing
+from mis_dataset.run.shards import replacing, storage_error
 from mis_dataset.seeds import stable_digest
 from mis_dataset.storage import is_remote, located, look_anew, reaching
 
@@ -46,6 +46,10 @@ class BuildState:
         """
         store = located(self.storage or work)
         if not is_remote(store) and store.resolve() != work.resolve():
+            try:
+                store.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise storage_error(error, store) from error
             self._write(store / GUESTS / _state_path(work, out).name)
         with suppress(OutputError):
             known = BuildState.load(work, out)

@@ -54,7 +54,7 @@ def validate_or_raise(directory: Path) -> None:
         DatasetError: lists every problem.
     """
     if problems := [str(problem) for problem in validate(directory)]:
-        number = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        number = f"{len(problems)} problem{'s'[: len(problems) != 1]}"
         raise DatasetError(f"{directory} is not a valid dataset, it has {number}:", problems)
 
 
@@ -132,6 +132,7 @@ def _texts(directory: Path, manifest: Mapping[str, Any], sizes: list[FileSize]) 
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         yield Problem(RECIPE, f"the card cannot be made from the recipe and the rows: {error!r}")
         return
+    yield from (Problem(MANIFEST if facts.imported else RECIPE, mistake) for mistake in facts.card.mistakes())
     for path, true in ((CARD, card), (CROISSANT, croissant)):
         if path in manifest["files"] and (directory / path).is_file():  # else reported as missing
             # What is no text differs from every text, and has a line as well.
@@ -181,4 +182,4 @@ def _manifest_numbers(
     for path, size in sizes.items():
         listed = manifest["files"].get(path, {}).get("rows")
         if listed != size.rows:
-            yield Problem(MANIFEST, f"{path} has {size.rows} rows, not {listed}")
+            yield Problem(MANIFEST, f"{path} has {size.rows} row{'s'[: size.rows != 1]}, not {listed}")

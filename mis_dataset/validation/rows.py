@@ -193,7 +193,7 @@ class RowChecker:
         if row["subset"] == "easy" and harmful and not any(made.harmful) and None not in made.harmful:
             yield "a harmful easy row has no image that is harmful in itself"
         if len(made.sha256) != len(digests):
-            yield f"has {len(digests)} images, but {len(made.sha256)} in the provenance"
+            yield f"has {len(digests)} image{'s'[: len(digests) != 1]}, but {len(made.sha256)} in the provenance"
             return
         for number, (digest, expected) in enumerate(zip(digests, made.sha256, strict=True)):
             if digest != expected:

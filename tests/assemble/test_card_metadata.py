@@ -13,7 +13,9 @@ from huggingface_hub import DatasetCard
 from samples import sample_facts, sample_rows
 
 from mis_dataset.assemble import Imported, assemble
+from mis_dataset.assemble.card import read_metadata
 from mis_dataset.recipe import CardSpec
+from mis_dataset.resources import resource
 
 
 @pytest.fixture(scope="module")
@@ -48,15 +50,31 @@ def test_the_hub_takes_the_card_of_what_was_imported(rows, tmp_path: Path, licen
 
 
 @pytest.mark.parametrize(
-    ("spec", "problem"),
+    ("licence", "told"),
     [
-        (CardSpec(license="for-my-friends"), "license"),
-        (CardSpec(languages=("english",)), "language"),
+        ("Apache 2.0", {"license": "apache-2.0"}),
+        ("OpenRAIL++", {"license": "openrail++"}),
+        ("For my friends: v1.0!", {"license": "other", "license_name": "for-my-friends-v1.0"}),
+        ("other", {"license": "other", "license_name": "other"}),
     ],
 )
-def test_the_hub_refuses_a_recipe_that_makes_words_of_its_own(rows, tmp_path: Path, hub: Hub, spec, problem):
-    with pytest.raises(ValueError, match=f"{problem}.*must be one of the Hub's"):
-        DatasetCard(_card(rows, tmp_path / "mis", card=spec)).validate()
+def test_the_hub_takes_a_licence_that_it_does_not_know(rows, tmp_path: Path, licence: str, told: dict[str, str]):
+    card = _card(rows, tmp_path / "mis", card=CardSpec(license=licence))
+    assert card_problems(card) == []
+    metadata = read_metadata(card)
+    assert {key: metadata[key] for key in metadata if key.startswith("license")} == told
+    assert f"\n{licence}, for the rows" in card
+
+
+def test_every_licence_that_is_written_as_such_is_the_hubs(rows, tmp_path: Path):
+    card = _card(rows, tmp_path / "mis")
+    for name in resource("dataset_card", "hub_licences.txt").read_text().split():
+        assert card_problems(card.replace("cc-by-4.0", name, 1)) == []
+
+
+def test_the_hub_refuses_a_language_of_ones_own(rows, tmp_path: Path, hub: Hub):
+    with pytest.raises(ValueError, match=r"language.*must be one of the Hub's"):
+        DatasetCard(_card(rows, tmp_path / "mis", card=CardSpec(languages=("english",)))).validate()
 
 
 # Whoever edits the card in the browser gets back what the library makes of it.

@@ -7,10 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from recipes import contents
+from recipes import contents, tiny
 
 from mis_dataset.assemble.folder import fresh_directory, put_back, refuse_strangers
 from mis_dataset.errors import OutputError, StorageError
+from mis_dataset.pipeline import build
 
 FINGERPRINT = "a" * 64
 # What git, the Hub's client and a push leave in what is fetched from the Hub.
@@ -127,3 +128,13 @@ def test_files_that_only_a_person_can_have_put_there_are_refused(tmp_path: Path)
     (out / "data" / ".notes").write_text("mine")
     with pytest.raises(OutputError, match=r"also holds data/\.notes; move that away"):
         refuse_strangers(out)
+
+
+def test_the_current_folder_is_not_replaced_under_who_stands_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    out = tmp_path / "mis"
+    out.mkdir()
+    monkeypatch.chdir(out)
+    with pytest.raises(OutputError, match="is the current folder"):
+        build(tiny(tmp_path), Path(), tmp_path / "work")
+    # Before any work.
+    assert not list((tmp_path / "work").glob("*-*/"))

@@ -118,7 +118,7 @@ def test_how_a_renderer_uses_the_machine_is_noted(mis, recipe: Path, tmp_path: P
     recipe.write_text(tiny_text().replace('"pictogram"\nsize = 64', f'"diffusion"\nmodel = "{model}"\nsteps = 2'))
     code, _, err = mis("build", recipe, "--out", tmp_path / "mis", "--to", "render", "--limit", "1", "--yes")
     assert code == 0
-    assert "note: model draws in float32 with " in err.replace(str(tmp_path / "model"), "model")
+    assert "note: model draws in float32 " in err.replace(str(tmp_path / "model"), "model")
     assert re.search(r"note: about .* an image on cpu", err)
 
 

@@ -7,6 +7,8 @@ from click.testing import CliRunner, Result
 
 from mis_dataset.cli.export import export
 from mis_dataset.errors import DatasetError, UsageError
+from mis_dataset.formats import available, find_format
+from mis_dataset.options import options_schema
 
 
 def run(*arguments: object) -> Result:
@@ -74,3 +76,11 @@ def test_no_dataset_is_a_mistake(tmp_path: Path):
 @pytest.mark.parametrize("arguments", [["--format", "lava"], ["--subset", "mild"], ["--intent", "none"]])
 def test_unknown_choices_are_usage_errors(arguments: list[str], dataset: Path, tmp_path: Path):
     assert run(dataset, "--format", "swift", "--out", tmp_path / "out", *arguments).exit_code == 2
+
+
+def test_the_help_names_the_options_of_every_format():
+    told = " ".join(run("--help").output.split())
+    for name in available():
+        for key, schema in options_schema(find_format(name))["properties"].items():
+            assert f"{name}: {key} {schema['description']}" in told
+    assert "[one of llava, internvl; default: llava]" in told

@@ -1,6 +1,8 @@
 """What holds of every format: whole or not at all, the same bytes again, a few rows in memory."""
 
+import errno
 import io
+import os
 import weakref
 import zlib
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from PIL import Image
 
 from mis_dataset.errors import DatasetError, OutputError, StorageError, UsageError
 from mis_dataset.formats import available, export, find_format, plan_export
+from mis_dataset.formats._folder import fresh_folder
 from mis_dataset.formats.source import Source
 
 FORMATS = available()
@@ -110,6 +113,24 @@ def test_a_file_is_left_alone(dataset: Path, tmp_path: Path):
         export(dataset, "swift", tmp_path / "out")
 
 
+# A shell in it would stand in a folder that is no more.
+def test_the_current_folder_is_refused(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for out in (Path(), Path("..") / "here"):
+        with pytest.raises(OutputError, match="is the current folder, which would be replaced"):
+            export(dataset, "swift", out)
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_a_link_is_followed(dataset: Path, tmp_path: Path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk")
+    export(dataset, "swift", tmp_path / "out")
+    assert (tmp_path / "out").is_symlink()
+    assert (tmp_path / "disk" / "mis_train.jsonl").is_file()
+
+
 def test_an_export_into_the_dataset_is_refused(dataset: Path):
     with pytest.raises(OutputError, match="lies in the dataset"):
         plan_export(dataset, "swift", dataset / "swift")
@@ -160,9 +181,12 @@ def test_an_unknown_format_gets_a_guess(dataset: Path, tmp_path: Path):
         plan_export(dataset, "lava", tmp_path / "out")
 
 
-@pytest.mark.parametrize(("options", "message"), [({"rot": ""}, "'rot' was unexpected"), ({"root": 7}, "root: 7")])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"rot": ""}, "there is no option rot; swift has root$"), ({"root": 7}, "options of swift: root: 7")],
+)
 def test_wrong_options_are_named(options: dict, message: str, dataset: Path, tmp_path: Path):
-    with pytest.raises(UsageError, match=f"options of swift: .*{message}.* \\(its options: root\\)"):
+    with pytest.raises(UsageError, match=message):
         plan_export(dataset, "swift", tmp_path / "out", options)
 
 
@@ -184,6 +208,34 @@ def test_images_that_tools_cannot_read_are_named(name: str, data: bytes | None, 
 
     with pytest.raises(DatasetError, match=f"mis-\\w+: {message}"):
         export(changed(spoil), name, tmp_path / "out")
+
+
+# An image cell that is null has no bytes either, but is no cell.
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"id": None}, r"data/train-\S+, row 2: null as its id"),
+        ({"question": None}, r"mis-\w+: null as its question"),
+        ({"intent": None}, r"mis-\w+: null as its intent"),
+        ({"images": None}, r"mis-\w+: null as its images"),
+        ({"images": [None, None]}, r"mis-\w+: null among its images"),
+    ],
+)
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_row_with_null_where_it_needs_a_value_is_named_before_anything_is_written(
+    name: str, change: dict, message: str, changed, rows, tmp_path: Path
+):
+    second = [row for row in rows if row["subset"] == "train"][1]["id"]
+    directory = changed(lambda row: [{**row, **change} if row["id"] == second else row])
+    with pytest.raises(DatasetError, match=f"a row cannot be exported:\\s+- {message}; `mis validate` lists all"):
+        plan_export(directory, name, tmp_path / "out", subsets=["train"])
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_rows_of_which_nothing_else_is_known_are_exported(name: str, changed, tmp_path: Path):
+    little = dict.fromkeys(["objects", "perception", "reasoning", "answer", "messages", "category", "relation"])
+    export(changed(lambda row: [{**row, **little}]), name, tmp_path / "out")
+    assert files(tmp_path / "out")
 
 
 @pytest.mark.parametrize("name", ["llava", "webdataset", "lmms-eval"])
@@ -220,8 +272,15 @@ def test_a_row_without_a_response_cannot_be_learned(name: str, changed, tmp_path
 
 def test_a_place_that_cannot_be_written_is_named(dataset: Path, tmp_path: Path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match=r"out cannot be written .*; free space or choose another --out"):
+    with pytest.raises(StorageError, match=r"out cannot be written \(Not a directory\); choose another --out"):
         export(dataset, "swift", tmp_path / "file" / "out")
+
+
+def test_a_full_disk_is_told_from_other_trouble(tmp_path: Path):
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    told = r"out cannot be written \(No space left on device\); free space, and"
+    with pytest.raises(StorageError, match=told), fresh_folder(tmp_path / "out"):
+        raise full
 
 
 def cut_off(image: bytes) -> bytes:

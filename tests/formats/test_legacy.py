@@ -180,3 +180,13 @@ def test_what_came_back_is_exported_to_the_same_bytes(dataset, tmp_path):
     import_dataset("legacy", tmp_path / "once", tmp_path / "back")
     export(tmp_path / "back", "legacy", tmp_path / "twice")
     assert contents(tmp_path / "twice") == contents(tmp_path / "once")
+
+
+# Its train folder has the same rows with the key of LLaVA and with that of LLaMA-Factory, each for its own tool.
+@pytest.mark.parametrize("trainer", ["llava", "llamafactory"])
+def test_trainers_find_their_rows_in_the_train_folder(trainer, dataset, tmp_path):
+    export(dataset, "legacy", tmp_path / "legacy")
+    import_dataset(trainer, tmp_path / "legacy" / "mis_train", tmp_path / "back")
+    kept = ("question", "response", "category", "sub_category")
+    told = [[row[key] for key in kept] for row in rows_of(tmp_path / "back", "train")]
+    assert told == [[row[key] for key in kept] for row in harmful(dataset, "train")]

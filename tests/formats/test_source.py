@@ -15,6 +15,7 @@ from PIL import Image
 
 from mis_dataset.errors import DatasetError, UsageError
 from mis_dataset.formats.source import TESTING, TRAINING, Source
+from mis_dataset.schema import arrow_schema
 
 # Counts what Arrow takes while it is in use; has to outlive all of that.
 POOL = pa.proxy_memory_pool(pa.default_memory_pool())
@@ -137,6 +138,53 @@ def test_other_columns_are_refused(dataset: Path, tmp_path: Path):
     pq.write_table(pq.read_table(path).drop_columns(["twin_id"]), path)
     with pytest.raises(DatasetError, match="it has no twin_id"):
         list(Source.open(copy).rows())
+
+
+def retyped(dataset: Path, copy: Path, column: str, values: pa.Array) -> Path:
+    """The dataset with another column in its train rows."""
+    shutil.copytree(dataset, copy)
+    path = next((copy / "data").glob("train-*"))
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(table.schema.names.index(column), column, values), path)
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("question", pa.array(range(9)), "the column question is int64, and should be string; cast it"),
+        (
+            "images",
+            pa.array([["a.png"]] * 9),
+            r"the column images is list<\w+: string>, and should be list<element: str",
+        ),
+        ("objects", pa.array(["cup"] * 9), "the column objects is string, and should be list<element: string>"),
+    ],
+)
+def test_columns_of_other_types_are_refused(column: str, values: pa.Array, message: str, dataset: Path, tmp_path: Path):
+    copy = retyped(dataset, tmp_path / "copy", column, values)
+    with pytest.raises(DatasetError, match=rf"data/train-\S+: {message}"):
+        list(Source.open(copy).rows())
+
+
+def test_images_of_another_type_cannot_be_counted(dataset: Path, tmp_path: Path):
+    copy = retyped(dataset, tmp_path / "copy", "images", pa.array([["a.png"]] * 9))
+    with pytest.raises(DatasetError, match="the column images is"):
+        Source.open(copy).counts()
+
+
+# As Polars and pandas write them.
+@pytest.mark.parametrize("type_", [pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
+def test_texts_may_be_stored_in_other_ways(type_: pa.DataType, dataset: Path, tmp_path: Path, rows):
+    texts = pa.array([row["category"] for row in rows if row["subset"] == "train"]).cast(type_)
+    assert list(Source.open(retyped(dataset, tmp_path / "copy", "category", texts)).rows(intent="all")) == rows
+
+
+def test_null_is_found_in_a_long_list_too(dataset: Path, tmp_path: Path):
+    image = arrow_schema("row").field("images").type.value_type
+    values = pa.array([[None, None]] * 9, pa.large_list(pa.field("element", image)))
+    with pytest.raises(DatasetError, match="null among its images"):
+        Source.open(retyped(dataset, tmp_path / "copy", "images", values)).counts()
 
 
 def test_a_few_rows_are_in_memory_at_a_time(changed):

@@ -59,3 +59,8 @@ def test_its_own_reader_reads_it(exported, rows):
         for place, image in enumerate(row["images"], 1):
             true = Image.open(io.BytesIO(image["bytes"])).convert("RGB")
             assert sample[f"{place}.png"].tobytes() == true.tobytes()
+
+
+@pytest.mark.parametrize("most", [10**22, 500.0])
+def test_the_limit_may_be_any_whole_number(most, exported):
+    assert len(list(exported("webdataset", shard_rows=most).iterdir())) == 3

@@ -159,6 +159,20 @@ def test_rows_with_another_number_of_images_can_be_left_out(tmp_path):
     assert validate(tmp_path / "out") == []
 
 
+def test_why_there_is_no_row_left_is_told(tmp_path):
+    (tmp_path / "a.png").write_bytes(png("a"))
+    (tmp_path / "b.png").write_bytes(png("b"))
+    chat = [{"from": "human", "value": "A school uniform as lingerie?"}, {"from": "gpt", "value": "No."}]
+    rows = [{"image": ["a.png", "b.png"], "conversations": chat}, {"image": "a.png", "conversations": chat}]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    why = r"no rows to take: all are left out \(1 not_two_to_four_images, 1 unsafe_for_minors\); give a JSON"
+    with pytest.raises(UsageError, match=why):
+        import_dataset("llava", tmp_path / "rows.json", tmp_path / "out", multi_image_only=True)
+    (tmp_path / "rows.json").write_text("[]")
+    with pytest.raises(UsageError, match="no rows to take: it is empty; give a JSON"):
+        import_dataset("llava", tmp_path / "rows.json", tmp_path / "out")
+
+
 def test_our_own_dataset_is_not_imported(imported, tmp_path):
     with pytest.raises(UsageError, match="is a dataset of `mis` already"):
         import_dataset("legacy", imported, tmp_path / "again")
@@ -221,7 +235,7 @@ def test_the_command_says_what_it_did(official, tmp_path):
     [
         (["tsv", "x"], "there is no import format 'tsv'"),
         (["legacy", "nowhere"], "nowhere does not exist"),
-        (["legacy", "nowhere", "--subset", "easy"], "options of legacy"),
+        (["legacy", "nowhere", "--subset", "easy"], "there is no option subset; legacy has none"),
         (["llava", "nowhere", "--images", "none"], "nowhere does not exist"),
     ],
 )

@@ -279,6 +279,12 @@ def test_broken_images_are_named(official, content):
     ]
 
 
+def test_what_is_no_image_is_said_so_for_people(official):
+    (official.root / "real_image" / "1" / "object2.png").write_bytes(b"not an image")
+    (problem,) = problems(official.root)
+    assert problem.endswith("is broken: it is no image, or of a kind that is not known; fetch it again")
+
+
 def test_a_damaged_zip_is_named(official):
     archive = official.pack("hard_image")
     archive.write_bytes(archive.read_bytes()[:100])
@@ -332,6 +338,10 @@ def test_two_copies_of_a_file_are_named(official):
         ({"category": 3}, "its category is 3"),
         ({"intent": "evil"}, "its intent is 'evil'"),
         ({"question": "Half: \ud83d"}, "has half a character"),
+        ({"category": "Illegal\nActivity"}, "its category has the control character '\\n'; write it without"),
+        ({"category": "Bell \x07"}, "its category has the control character '\\x07'"),
+        ({"sub_category": "\x00"}, "its sub_category has the control character '\\x00'"),
+        ({"sub_category": "Next\u2028line"}, "its sub_category has the control character '\\u2028'"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_named(official, change, words):
@@ -347,7 +357,7 @@ def test_a_value_of_the_wrong_kind_is_named(official, change, words):
         (None, "hold nothing"),
         ([], "hold nothing"),
         ([{"from": "human", "value": "<image><image>Q"}], "hold human;"),
-        ([{"from": "human", "value": "Q"}, {"from": "gpt", "value": ""}], "hold human and silence;"),
+        ([{"from": "human", "value": "Q"}, {"from": "gpt", "value": ""}], "hold human and a turn without words;"),
         ([{"from": "human", "value": "Q"}, {"from": "human", "value": "R"}], "hold human and human;"),
         ([{"from": "human", "value": "<image>Q"}, {"from": "gpt", "value": "A"}], "has 1 marks <image> and 2 images"),
         (

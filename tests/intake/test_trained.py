@@ -117,8 +117,10 @@ def test_dataset_info_says_how_rows_are_laid_out(folder):
     [
         (None, "dataset_info.json: is not in"),
         ({"theirs": {"file_name": "theirs.json"}}, "names no dataset with formatting 'sharegpt'"),
-        ({"theirs": {"file_name": "../theirs.json"}}, "its file_name ../theirs.json is no file in"),
-        ({"theirs": {"file_name": "gone.json"}}, "its file_name gone.json is no file in"),
+        ({"theirs": {"file_name": "../theirs.json"}}, "its file_name '../theirs.json' is no file in"),
+        ({"theirs": {"file_name": "gone.json"}}, "its file_name 'gone.json' is no file in"),
+        ({"theirs": {"file_name": "nul\0.json"}}, r"its file_name 'nul\x00.json' is no file in"),
+        ({"theirs": {"file_name": "x" * 300}}, f"its file_name '{'x' * 255}…' is no file in"),
     ],
 )
 def test_a_dataset_info_that_leads_nowhere_is_named(folder, info, words):
@@ -128,6 +130,36 @@ def test_a_dataset_info_that_leads_nowhere_is_named(folder, info, words):
             info["theirs"] |= {"formatting": "sharegpt", "columns": {"images": "images"}}
         (folder / "dataset_info.json").write_text(json.dumps(info))
     assert words in problems("llamafactory", folder)[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"tags": ["from"]}, "tags: ['from'] is not of type 'object'"),
+        ({"tags": "from"}, "tags: 'from' is not of type 'object'"),
+        ({"tags": {"role_tag": ["from"]}}, "tags.role_tag: ['from'] is not of type 'string'"),
+        ({"columns": {"images": "images", "messages": ["x"]}}, "columns.messages: ['x'] is not of type 'string'"),
+    ],
+)
+def test_a_dataset_info_that_does_not_name_keys_is_named(folder, change, words):
+    (folder / "rows.json").write_text(json.dumps([row("images")]))
+    info = {"file_name": "rows.json", "formatting": "sharegpt", "columns": {"images": "images"}}
+    (folder / "dataset_info.json").write_text(json.dumps({"theirs": {**info, **change}}))
+    assert problems("llamafactory", folder) == [
+        f"dataset_info.json, entry theirs: {words}; write texts, as LLaMA-Factory has them"
+    ]
+
+
+def test_files_laid_out_for_llama_factory_are_passed_over_unless_there_are_no_others(folder):
+    (folder / "again.json").write_text(json.dumps([row("images")]))
+    assert problems("llava", folder)[-1] == "again.json, entry 1: has 0 images; a row has 2 to 4"
+    (folder / "rows.json").write_text(json.dumps([row("image")]))
+    assert [record.scenario.origin.source for record in read("llava", folder)] == ["rows.json"]
+
+
+def test_the_line_that_is_no_json_is_named(folder):
+    (folder / "rows.jsonl").write_text(f"{json.dumps(row('image'))}\n\n{{'single quotes'}}\n")
+    assert "line 3 column 2" in problems("llava", folder)[0]
 
 
 def test_a_folder_without_rows_is_named(folder):
@@ -185,7 +217,7 @@ def test_unknown_formats_and_options_are_refused():
     assert available() == ["legacy", "llamafactory", "llava"]
     with pytest.raises(UsageError, match="there is no import format 'lava'; Did you mean 'llava'"):
         make_format("lava", {})
-    with pytest.raises(UsageError, match=r"options of legacy: .*subset.*\(its options: none\)"):
+    with pytest.raises(UsageError, match="there is no option subset; legacy has none"):
         make_format("legacy", {"subset": "easy"})
 
 

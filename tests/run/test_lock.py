@@ -1,4 +1,4 @@
-"""One process at a time in a work folder, and no trace of a process that was killed."""
+"""One process at a time in a work folder and for a dataset, and no trace of a process that was killed."""
 
 import errno
 import fcntl
@@ -13,22 +13,22 @@ from pathlib import Path
 import pytest
 
 from mis_dataset.errors import OutputError, StorageError
-from mis_dataset.run.lock import LOCK_FILES, working_in
+from mis_dataset.run.lock import LOCK_FILES, building, working_in
 
 HOLD = """
 import sys
 from pathlib import Path
-from mis_dataset.run.lock import working_in
-with working_in(Path(sys.argv[1])):
+from mis_dataset.run import lock
+with getattr(lock, sys.argv[1])(Path(sys.argv[2])):
     print("working", flush=True)
     sys.stdin.read()
 """
 
 
 @contextmanager
-def somebody_in(work: Path) -> Iterator[subprocess.Popen[str]]:
+def somebody_in(work: Path, how: str = "working_in") -> Iterator[subprocess.Popen[str]]:
     """Another process that works in a folder until its input ends."""
-    command = [sys.executable, "-c", HOLD, str(work)]
+    command = [sys.executable, "-c", HOLD, how, str(work)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -129,3 +129,58 @@ def test_a_name_that_cannot_be_read_is_not_needed(tmp_path: Path):
         (tmp_path / "build.lock.holder").write_bytes(b"\xff\xfe")
         with pytest.raises(OutputError, match="in use by another process;"), working_in(tmp_path):
             pass
+
+
+def test_a_second_builder_of_a_dataset_is_told_who_builds_it_and_what_to_do(tmp_path: Path):
+    out = tmp_path / "mis"
+    with somebody_in(out, "building") as other, pytest.raises(OutputError) as raised, building(out):
+        pass
+    assert re.match(rf"{out} is being built by process {other.pid} on .*; .* name another --out", str(raised.value))
+
+
+def test_a_dataset_is_one_by_whatever_name(tmp_path: Path):
+    (tmp_path / "link").symlink_to(tmp_path / "mis")
+    with building(tmp_path / "mis"), pytest.raises(OutputError, match="is being built"), building(tmp_path / "link"):
+        pass
+    with building(tmp_path / "mis"), building(tmp_path / "other"):
+        pass
+
+
+def test_who_builds_leaves_nothing_beside_the_dataset_not_even_of_one_who_was_killed(tmp_path: Path):
+    out = tmp_path / "deep" / "mis"
+    with somebody_in(out, "building") as other:
+        other.kill()
+        other.wait()
+        assert left_in(out.parent)
+        with building(out):
+            pass
+    assert left_in(out.parent) == set()
+
+
+def test_who_opened_the_lock_before_it_was_removed_gets_no_lock(tmp_path: Path):
+    # Two would hold locks otherwise: one that has a name, and one that has none any more.
+    out = tmp_path / "mis"
+    with building(out):
+        late = (tmp_path / ".mis.lock").open("rb")
+    with late, building(out):
+        assert os.fstat(late.fileno()).st_nlink == 0
+        with pytest.raises(OutputError), building(out):
+            pass
+
+
+def test_a_dataset_may_lie_where_there_are_no_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    # The work folder lies elsewhere then: it is refused there.
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with building(tmp_path / "mis"):
+        pass
+    assert left_in(tmp_path) == set()
+
+
+def test_a_place_where_nothing_can_be_written_is_named_as_it_was_given(tmp_path: Path):
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "mis"
+    with pytest.raises(StorageError, match=f"^{out}: a file is where a folder has to be; "), building(out):
+        pass

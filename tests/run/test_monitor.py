@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -123,6 +126,39 @@ def test_a_running_build_that_tells_nothing_for_long_is_silent(tmp_path: Path, m
         pass
     os.utime(path, (time.time() - 120,) * 2)
     assert loaded(tmp_path).state == "finished"
+
+
+ENDED = """
+import sys
+from pathlib import Path
+from mis_dataset.run.monitor import Monitor
+from mis_dataset.run.progress import Silent
+Monitor(Silent(), Path(sys.argv[1]), Path(sys.argv[1], "mis")).turn_to("settling")
+"""
+
+
+def test_a_build_whose_process_is_gone_is_silent_at_once(tmp_path: Path):
+    # Without a word, as after `kill -9`.
+    subprocess.run([sys.executable, "-c", ENDED, str(tmp_path)], check=True)
+    progress = loaded(tmp_path)
+    assert (progress.told["state"], progress.state) == ("running", "silent")
+
+
+@pytest.mark.parametrize("change", [{"host": "elsewhere"}, {"host": None}], ids=["another", "not said"])
+def test_the_process_of_another_machine_may_be_at_work(tmp_path: Path, change: dict[str, object]):
+    subprocess.run([sys.executable, "-c", ENDED, str(tmp_path)], check=True)
+    path = progress_path(tmp_path, tmp_path / "mis")
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    assert loaded(tmp_path).state == "running"
+
+
+def test_a_build_of_somebody_else_is_alive(tmp_path: Path, monitor: Monitor, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: int) -> None:
+        raise PermissionError
+
+    monitor.pulse([STATE])
+    monkeypatch.setattr(os, "kill", refuse)
+    assert loaded(tmp_path).state == "running"
 
 
 def test_a_build_that_has_nothing_to_tell_is_alive(tmp_path: Path, monitor: Monitor, monkeypatch: pytest.MonkeyPatch):

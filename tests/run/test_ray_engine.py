@@ -13,6 +13,7 @@ import pytest
 import ray
 from chat_server import ChatServer
 from lab import seen
+from mis_process import build_command, finish, mis
 from ray.cluster_utils import Cluster
 from recipes import lasting, tiny
 from served_teacher import served, teacher_says
@@ -24,7 +25,7 @@ from mis_dataset.run.clerk import RemoteLedger
 from mis_dataset.run.local import EngineKind
 from mis_dataset.run.monitor import load_progress
 from mis_dataset.run.place import Place
-from mis_dataset.run.ray_engine import RaySettings, ray_engine
+from mis_dataset.run.ray_engine import RaySettings, ray_engine, renderers_to_hire
 
 CONCURRENCY = 2
 
@@ -102,6 +103,44 @@ def test_a_keeper_of_the_ledger_that_is_lost_is_said(tmp_path: Path, cluster: Cl
         ray.kill(engine.ledger.clerk)
         with pytest.raises(StorageError, match="the process that keeps the ledger was lost"):
             engine.ledger.costs()
+
+
+def test_workers_are_such_as_ray_promises_to_start_again(tmp_path: Path):
+    # It says so on the process's own standard error, where it does not.
+    tiny(tmp_path)
+    with mis([*build_command(tmp_path), "--engine", "ray", "--quiet"]) as process:
+        done = finish(process)
+    assert done.code == 0
+    assert "restart" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("gpus", "settings", "renderers"),
+    [
+        (4, RaySettings(), 4),
+        (4, RaySettings(renderers=2), 2),
+        (4, RaySettings("auto"), 4),
+        (0, RaySettings("auto", renderers=8), 8),  # they will come
+    ],
+)
+def test_renderers_that_want_gpus_are_as_many_as_there_are_or_as_was_asked_for(
+    gpus: int, settings: RaySettings, renderers: int
+):
+    assert renderers_to_hire({"CPU": 16, "GPU": gpus}, settings, wants_gpu=True) == renderers
+
+
+@pytest.mark.parametrize(
+    ("gpus", "settings", "remedy"),
+    [
+        (0, RaySettings(), 'set device = "cpu"'),
+        (0, RaySettings(renderers=2), 'set device = "cpu"'),  # nobody will bring one to a cluster that begins here
+        (1, RaySettings(renderers=2), "say --workers 1"),
+        (0, RaySettings("auto"), "wait until its machines are up"),
+    ],
+)
+def test_renderers_that_would_wait_for_ever_are_refused(gpus: int, settings: RaySettings, remedy: str):
+    with pytest.raises(MisError, match=remedy):
+        renderers_to_hire({"CPU": 16, "GPU": gpus}, settings, wants_gpu=True)
 
 
 def test_a_cluster_that_is_not_there_is_said(tmp_path: Path):

@@ -20,9 +20,9 @@ class Cost:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     images: int = 0
-    """Images drawn on an accelerator."""
+    """Images drawn on an accelerator, or by a model that wants one."""
     seconds: float = 0.0
-    """Of the accelerator while it drew, or of the server while it answered, summed over requests in flight together."""
+    """Of what drew, or of the server while it answered, summed over requests in flight together."""
     usd: float | None = None
     """None if the recipe names no price."""
 
@@ -145,6 +145,6 @@ class Totals:
         )
 
     def __str__(self) -> str:
-        parts = [f"{self.requests:,} requests", f"{self.tokens:,} tokens", f"{self.gpu_seconds:,.0f} GPU seconds"]
+        parts = [f"{self.requests:,} requests", f"{self.tokens:,} tokens", f"{self.gpu_seconds:,.0f} s of drawing"]
         money = f"{self.usd:,.2f} USD" + (f" (no price for {', '.join(self.unpriced)})" if self.unpriced else "")
         return ", ".join([*parts, money])

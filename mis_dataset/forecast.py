@@ -20,7 +20,7 @@ from mis_dataset.budget import Cost, Totals
 from mis_dataset.chat import Ask
 from mis_dataset.errors import UsageError
 from mis_dataset.real import asked_for
-from mis_dataset.recipe import BackendSpec, Recipe
+from mis_dataset.recipe import BackendSpec, Rates, Recipe
 from mis_dataset.records import SHARDED_STAGES
 
 _CHEAP_USD, _SHORT_S, _FEW_REQUESTS = 1.0, 3600.0, 1000
@@ -143,7 +143,11 @@ def _drawn(recipe: Recipe, images: float) -> list[Cost]:
     if not getattr(renderer, "wants_gpu", False):
         return []
     model = str(recipe.render.options.get("model", recipe.render.backend))
-    return [Cost("render", model, images=round(images), seconds=round(images * recipe.rates.seconds_per_image, 1))]
+    each = recipe.rates.seconds_per_image
+    if recipe.render.options.get("device") == "cpu" and each == Rates.seconds_per_image:
+        # What is reckoned with unasked is a GPU's.
+        each = 0.0
+    return [Cost("render", model, images=round(images), seconds=round(images * each, 1))]
 
 
 def _asks(spec: BackendSpec) -> Sequence[Ask]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import gc
 import hashlib
 import io
+import re
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ from mis_dataset.assemble.parquet import read_groups
 from mis_dataset.backends import find_backend, make_backend
 from mis_dataset.errors import DatasetError, RenderError, UsageError
 from mis_dataset.imagehash import hamming, perceptual_hash
-from mis_dataset.options import options_schema
+from mis_dataset.options import local_path, options_schema
 from mis_dataset.recipe_checks import recipe_schema
 from mis_dataset.records import ORDINALS, Rejected
 from mis_dataset.render import Drawing, DrawOrder, Renderer
@@ -32,6 +33,9 @@ MAX_BITS = 6
 """Of 64 bits of the perceptual hash, how many may differ in an image that a GPU drew."""
 MIN_PSNR = 25.0
 """Decibels by which an image that a GPU drew has to resemble its copy, at the least."""
+
+_PLACES = {"render": "model", "real": "corpus"}
+"""Which setting of a recipe's table says where on a machine its images come from."""
 
 Outcome = Literal["identical", "close", "differs", "damaged", "not made again"]
 
@@ -79,6 +83,11 @@ class _Sampled:
         """The recipe's table that names who made it."""
         return "real" if self.subset == "real" else "render"
 
+    @property
+    def maker(self) -> str:
+        """The model or corpus that made it, and its version."""
+        return f"{self.record['model']} {self.record['revision']}"
+
 
 def verify(directory: Path, sample: int, *, model: str | None = None, corpus: str | None = None) -> Iterator[Verified]:
     """Make ``sample`` images again with the recorded backend, prompt, seed and batch size, and compare each.
@@ -91,16 +100,20 @@ def verify(directory: Path, sample: int, *, model: str | None = None, corpus: st
     Args:
         directory: the dataset's.
         sample: how many images; the same ones at every call.
-        model: the folder of the renderer's model; a dataset knows such a folder by its name alone.
+        model: the folder of the renderer's model; a dataset knows such a folder by its name alone. It may also hold
+            what the dataset has from the Hub: a commit cannot be told from a folder's files, so the pixels decide.
         corpus: the photographs that rows of ``real`` were taken from.
 
     Raises:
         DatasetError: there is no dataset in the directory, or what it says of its images cannot be read.
-        UsageError: the recipe's renderer cannot be made here, or has another model.
+        UsageError: the recipe's renderer cannot be made here, takes no such place, or has another model.
         RenderError: it cannot draw.
     """
     manifest = read_manifest(directory)
-    recipe = _recipe(directory)
+    recipe, places = _recipe(directory), {"render": model, "real": corpus}
+    for table, place in places.items():
+        if place is not None:
+            _check_place(recipe, table, place)
     groups: dict[tuple[Any, ...], list[_Sampled]] = defaultdict(list)
     for image in _sampled(directory, manifest, sample):
         if hashlib.sha256(image.data).hexdigest() != image.record["sha256"]:
@@ -111,9 +124,9 @@ def verify(directory: Path, sample: int, *, model: str | None = None, corpus: st
             # What is drawn together again was drawn in batches of the same size, on the same kind of device.
             groups[image.table, *(image.record[key] for key in ("batch", "device", "dtype"))].append(image)
     for (table, *_), images in groups.items():
-        drawings = _drawn(images, recipe, table, model if table == "render" else corpus)
-        for image, drawn in zip(images, drawings, strict=True):
-            yield _named(image) if drawn is None else _compared(image, drawn)
+        place = places[table]
+        for image, drawn in zip(images, _drawn(images, recipe, table, place), strict=True):
+            yield _named(image) if drawn is None else _compared(image, drawn, is_placed=place is not None)
         # A pipeline and the prompts that it remembers hold on to each other, and two models may not fit.
         gc.collect()
 
@@ -139,14 +152,25 @@ def _named(image: _Sampled) -> Verified:
     return Verified(image.where, "not made again", f"a photograph from {source}; its bytes are as recorded")
 
 
-def _compared(image: _Sampled, drawn: Drawing | Rejected) -> Verified:
+def _compared(image: _Sampled, drawn: Drawing | Rejected, *, is_placed: bool) -> Verified:
+    """Hold an image against its copy; ``is_placed``: someone said where the copy's maker is."""
     if isinstance(drawn, Rejected):
         return Verified(image.where, "differs", f"it comes out as {drawn.reason}: {drawn.detail}")
-    if drawn.revision != image.record["revision"]:
+    if drawn.revision == image.record["revision"]:
+        return _alike(image, drawn)
+    is_commit = re.fullmatch(r"[0-9a-f]{40}", image.record["revision"])
+    # A folder that somebody named may be a download of that commit, which its files do not say.
+    if not (is_placed and is_commit):
         raise UsageError(
-            f"{image.where} was made by {image.record['model']} {image.record['revision']}, but here is {drawn.model} "
-            f"{drawn.revision}; name the folder or corpus of that very version"
+            f"{image.where} was made by {image.maker}, but here is {drawn.model} {drawn.revision}; name the folder or "
+            f"corpus of that very version with --{_PLACES[image.table]}"
         )
+    found = _alike(image, drawn)
+    note = f"made again from the folder {drawn.model} in place of {image.maker}"
+    return replace(found, detail=f"{found.detail}; {note}" if found.detail else note)
+
+
+def _alike(image: _Sampled, drawn: Drawing) -> Verified:
     with Image.open(io.BytesIO(image.data)) as file:
         published = file.convert("RGB")
     if published.size != drawn.image.size:
@@ -173,18 +197,39 @@ def _renderer(recipe: Mapping[str, Any], table: str, record: Mapping[str, Any], 
     try:
         return _set_up(recipe, table, record, place)
     except (RenderError, UsageError) as error:
-        raise UsageError(
-            f"the recipe's renderer cannot be made here: {error}\nIf its model is a folder, name it."
-        ) from error
+        remedy = f"\nIf its {_PLACES[table]} is a folder, say --{_PLACES[table]} FOLDER." if place is None else ""
+        raise UsageError(f"the recipe's renderer cannot be made here: {error}{remedy}") from error
+
+
+def _check_place(recipe: Mapping[str, Any], table: str, place: str) -> None:
+    """Refuse a place that no renderer of the recipe would look at, or that is not there.
+
+    Raises:
+        UsageError: names the option.
+    """
+    key = _PLACES[table]
+    if table not in recipe:
+        raise UsageError(f"--{key} {place}: the recipe has no [{table}]; leave --{key} out")
+    name = recipe[table]["backend"]
+    if key not in _known(name):
+        raise UsageError(f"--{key} {place}: the recipe's renderer, {name}, takes no {key}; leave --{key} out")
+    if key == "model" and not local_path(place).exists():
+        raise UsageError(f"--{key} {place}: there is no such folder")
+
+
+def _known(name: str) -> Collection[str]:
+    """The settings of a renderer."""
+    settings: Mapping[str, Any] = options_schema(find_backend("render", name))["properties"]
+    return settings.keys()
 
 
 def _set_up(recipe: Mapping[str, Any], table: str, record: Mapping[str, Any], place: str | None) -> Renderer:
     settings = dict(recipe[table])
     name = settings.pop("backend")
-    known = options_schema(find_backend("render", name))["properties"].keys()
+    known = _known(name)
     options = {key: value for key, value in settings.items() if key in known}
     if place is not None:
-        options["model" if table == "render" else "corpus"] = place
+        options[_PLACES[table]] = place
     if "batch_size" in known:
         options["batch_size"] = record["batch"]
     if "dtype" in known:

@@ -49,7 +49,7 @@ def test_totals_name_the_models_without_a_price():
     # Servers' seconds are not the accelerator's.
     assert total.gpu_seconds == 1800.0
     assert (total.usd, total.unpriced) == (8.25, ("judge",))
-    assert str(total) == "5 requests, 1,500,000 tokens, 1,800 GPU seconds, 8.25 USD (no price for judge)"
+    assert str(total) == "5 requests, 1,500,000 tokens, 1,800 s of drawing, 8.25 USD (no price for judge)"
 
 
 def test_what_a_row_took_is_everything_shared_out_over_the_rows():
@@ -141,7 +141,7 @@ def test_a_limit_of_requests_stops_the_build_and_a_higher_one_goes_on(tmp_path: 
         assert len(server.calls) == 5
         assert not (tmp_path / "mis").exists()
         assert str(stopped.value) == (
-            "limits.max_requests = 5 is reached: 5 requests, 600 tokens, 0 GPU seconds, 0.00 USD (no price for m); "
+            "limits.max_requests = 5 is reached: 5 requests, 600 tokens, 0 s of drawing, 0.00 USD (no price for m); "
             "the first round is not complete; `mis status` shows how far it is; "
             "raise the limit and run again: what was paid for is kept"
         )

@@ -320,12 +320,10 @@ def test_a_part_that_got_no_answer_is_asked_about_again_and_the_dataset_is_as_fr
         recipe = few(tmp_path, EXPERT.format(name="anna", url=server.base_url, weight=1.0))
         build(recipe, tmp_path / "mis", tmp_path / "work", to="teach")
         panel.learn(tmp_path / "work")
-        first = build(recipe, tmp_path / "mis", tmp_path / "work", to="screen")
-        assert ("failed", "expert_server_error") in {(step.outcome, step.reason) for step in first.funnel}
-        asked = len(server.calls)
         report = build(recipe, tmp_path / "mis", tmp_path / "work")
         assert "failed" not in {step.outcome for step in report.funnel}
-        assert [call.body for call in server.calls[asked:]] == [server.calls[20].body]
+        assert [call.body for call in server.calls].count(server.calls[20].body) == 2
+        assert len(server.calls) == len({json.dumps(call.body) for call in server.calls}) + 1
         build(recipe, tmp_path / "steady", tmp_path / "elsewhere")
     assert lasting(tmp_path / "mis") == lasting(tmp_path / "steady")
 

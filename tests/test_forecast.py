@@ -99,6 +99,13 @@ def test_images_and_their_seconds_follow_from_rates_and_money_from_prices(tmp_pa
     assert drawn == Cost("render", "some/weights", images=45, seconds=180.0, usd=0.1)
 
 
+def test_of_a_cpu_no_speed_is_known_unless_the_recipe_names_it(tmp_path: Path):
+    text = PLANNED.replace('model = "some/weights"', 'model = "some/weights"\ndevice = "cpu"')
+    assert planned(tmp_path, text)[1]["render", "some/weights"].seconds == 0
+    named = text.replace("seconds_per_image = 4.0", "seconds_per_image = 60.0")
+    assert planned(tmp_path, named)[1]["render", "some/weights"].seconds == 45 * 60
+
+
 def test_tokens_follow_from_the_prompts_and_the_images_that_are_shown(tmp_path: Path):
     taught = planned(tmp_path)[1]["teach", "wordy"]
     letters = 2 * len(Path(lab.__file__).read_text("utf-8"))

@@ -40,18 +40,35 @@ class Wobbly:
     shade: int = option(1, "How much lighter, of 255.")
     device: str = option("cuda", "What it says it draws on.")
     aged: bool = option(False, "Whether its libraries have another version each time.")
+    fails_after: int = option(1000, "So many images, where it is told to fail.")
 
     def render(self, orders: Sequence[DrawOrder]) -> Iterator[Drawing]:
         if self.device == os.environ.get("MISSING_DEVICE"):
             raise RenderError(f"there is no {self.device}")
         made_with = f"version {next(_VERSIONS)}" if self.aged else ""
-        for order in orders:
+        for number, order in enumerate(orders):
+            if number == self.fails_after and "FAILING" in os.environ:
+                raise RenderError("it is tired")
             key = (self, order.seed)
             lighter = self.shade if key in _DRAWN else 0
             _DRAWN.add(key)
             noise = bytes(value // 2 + lighter for value in stable_random(order.seed).randbytes(64 * 64 * 3))
             image = Image.frombytes("RGB", (64, 64), noise)
             yield Drawing(image, model="wobbly", revision="1", device=self.device, made_with=made_with)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tinted:
+    """Draws with a model, whose revision is that of the Hub, or some digest where it is a folder."""
+
+    model: str = option(doc="A revision, or a folder.", path=True)
+
+    def render(self, orders: Sequence[DrawOrder]) -> Iterator[Drawing]:
+        folder = Path(self.model)
+        name, revision = (folder.name, "digest:2") if folder.is_dir() else ("tinted", self.model)
+        for order in orders:
+            noise = stable_random(order.seed).randbytes(64 * 64 * 3)
+            yield Drawing(Image.frombytes("RGB", (64, 64), noise), model=name, revision=revision)
 
 
 class Weights:
@@ -196,8 +213,42 @@ def test_images_of_a_model_are_drawn_again(tiny_model: Path, tmp_path: Path):
     dataset = built(tmp_path / "diffusion", f'"diffusion"\nmodel = "{tiny_model}"\n{settings}', quotas)
     assert outcomes(dataset, 3, model=str(tiny_model)) == {"identical"}
     # The folder's place is not published, so it is not found without being named.
-    with pytest.raises(UsageError, match=r"(?s)there is no folder .*name it"):
+    with pytest.raises(UsageError, match=r"(?s)there is no folder .*If its model is a folder, say --model FOLDER"):
         outcomes(dataset, 3)
+
+
+def test_a_folder_that_is_named_may_stand_in_for_a_commit_of_the_hub(tmp_path: Path):
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    dataset = built(tmp_path / "tinted", f'"test_verify:Tinted"\nmodel = "{commit}"')
+    (tmp_path / "there").mkdir()
+    found = list(verify(dataset, 3, model=str(tmp_path / "there")))
+    note = f"made again from the folder there in place of tinted {commit}"
+    assert {(one.outcome, one.detail) for one in found} == {("identical", note)}
+
+
+def test_a_folder_does_not_stand_in_for_another_folder(tmp_path: Path):
+    dataset = built(tmp_path / "tinted", '"test_verify:Tinted"\nmodel = "digest:1"')
+    (tmp_path / "there").mkdir()
+    with pytest.raises(UsageError, match=r"made by tinted digest:1, but here is there .* with --model"):
+        outcomes(dataset, 3, model=str(tmp_path / "there"))
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ({"model": "models/sd3"}, r"--model models/sd3: the recipe's renderer, pictogram, takes no model; leave"),
+        ({"corpus": "photos"}, r"--corpus photos: the recipe has no \[real\]; leave --corpus out"),
+    ],
+)
+def test_a_place_at_which_nobody_looks_is_a_mistake(drawn: Path, where: dict[str, str], message: str):
+    with pytest.raises(UsageError, match=message):
+        outcomes(drawn, **where)
+
+
+def test_a_folder_that_is_not_there_is_a_mistake(tmp_path: Path):
+    dataset = built(tmp_path / "tinted", '"test_verify:Tinted"\nmodel = "digest:1"')
+    with pytest.raises(UsageError, match=r"--model models/nope: there is no such folder"):
+        outcomes(dataset, model="models/nope")
 
 
 def test_another_model_is_not_mistaken_for_the_one_that_drew(tiny_model: Path, drawn: Path, tmp_path: Path):
@@ -230,7 +281,18 @@ class TestPhotographs:
 class TestCommand:
     def test_says_how_many_are_identical(self, drawn: Path):
         result = mis_verify(drawn, "--sample", 5)
-        assert (result.exit_code, result.output) == (0, f"5 images of {drawn} looked at: 5 identical\n")
+        *each, last = result.output.splitlines()
+        assert (result.exit_code, last) == (0, f"5 images of {drawn} looked at: 5 identical")
+        assert [line.partition(".")[0] for line in each] == ["1", "2", "3", "4", "5"]
+        assert all(line.endswith(": identical") for line in each)
+
+    def test_tells_each_image_as_it_comes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        quotas = 'hard = { "Drug-Related Offenses" = 2 }'
+        dataset = built(tmp_path / "wobbly", '"test_verify:Wobbly"\nfails_after = 2', quotas)
+        monkeypatch.setenv("FAILING", "1")
+        result = mis_verify(dataset, "--sample", 4)
+        assert isinstance(result.exception, RenderError)
+        assert [line.partition(".")[0] for line in result.output.splitlines()] == ["1", "2"]
 
     def test_fails_for_images_that_differ(self, drawn: Path, tmp_path: Path):
         copy = with_records(drawn, tmp_path / "mis", lambda image: image.update(seed=0))

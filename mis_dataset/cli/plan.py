@@ -26,7 +26,7 @@ Examples:
 )
 @quiet_option
 def plan(recipe: Path, limit: int | None, sample: Path | None, quiet: bool) -> None:
-    """Say what building RECIPE is expected to need: requests, tokens, images, GPU hours, money.
+    """Say what building RECIPE is expected to need: requests, tokens, images, hours of GPUs, money.
 
     Spends nothing; no server, key, weights or seeds have to be there. Prices come from the recipe's [prices], what the
     plan reckons with from its [rates].
@@ -43,10 +43,10 @@ def describe(recipe: Recipe, expected: Forecast) -> str:
     if not expected.costs:
         return f"{recipe.name}: {expected.rows} harmful rows and their twins; no server and no accelerator is used"
     total = Totals.of(expected.costs)
-    columns = ["stage", "model", "requests", "prompt tokens", "answer tokens", "images", "GPU hours", "USD"]
+    columns = ["stage", "model", "requests", "prompt tokens", "answer tokens", "images", "hours", "USD"]
     rows = [_line(cost) for cost in expected.costs]
     rows += [["all", "", *(_count(sum(getattr(cost, key) for cost in expected.costs)) for key in _COUNTED)]]
-    rows[-1] += [f"{sum(cost.seconds for cost in expected.costs) / 3600:,.1f}", f"{total.usd:,.2f}"]
+    rows[-1] += [_hours(sum(cost.seconds for cost in expected.costs)), f"{total.usd:,.2f}"]
     lines = [table(f"{recipe.name}: {expected.rows} harmful rows and their twins, about", columns, rows)]
     if expected.seeds:
         lines.append(
@@ -55,8 +55,14 @@ def describe(recipe: Recipe, expected: Forecast) -> str:
         )
     if untimed := [cost.model for cost in expected.costs if cost.requests and not cost.seconds]:
         lines.append(
-            f"Not in GPU hours: {', '.join(dict.fromkeys(untimed))}; for servers of your own, name what they give in "
+            f"Not in the hours: {', '.join(dict.fromkeys(untimed))}; for servers of your own, name what they give in "
             "[rates.tokens_per_second]."
+        )
+    if drawn := [cost.model for cost in expected.costs if cost.images and not cost.seconds]:
+        lines.append(
+            f"Not in the hours: {', '.join(drawn)}, as it is not known how fast this CPU draws; build a few rows (mis "
+            "build RECIPE --out build/sample --limit 5) and say --sample build/sample, or name "
+            "rates.seconds_per_image."
         )
     if total.unpriced:
         lines.append(f"Not in USD: {', '.join(total.unpriced)}; name what they cost in [prices].")
@@ -74,9 +80,13 @@ _COUNTED = ("requests", "prompt_tokens", "completion_tokens", "images")
 
 
 def _line(cost: Cost) -> list[str]:
-    hours = f"{cost.seconds / 3600:,.1f}" if cost.seconds else ""
     usd = "?" if cost.usd is None else f"{cost.usd:,.2f}"
-    return [cost.stage, cost.model, *(_count(getattr(cost, key)) for key in _COUNTED), hours, usd]
+    return [cost.stage, cost.model, *(_count(getattr(cost, key)) for key in _COUNTED), _hours(cost.seconds), usd]
+
+
+def _hours(seconds: float) -> str:
+    hours = seconds / 3600
+    return (f"{hours:,.1f}" if hours >= 1 else f"{hours:.4f}") if seconds else ""
 
 
 def _count(number: int) -> str:

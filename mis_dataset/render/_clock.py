@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from typing import Any
 
@@ -16,12 +17,14 @@ _log = logging.getLogger("mis_dataset.render.diffusion")
 class Clock:
     """Times the second step of the first batch, which is the first that is like the others, and says what that means.
 
-    Its ``step`` is what pipelines of ``diffusers`` take as ``callback_on_step_end``.
+    Where there is but one step, it times the whole call. Its ``step`` is what pipelines of ``diffusers`` take as
+    ``callback_on_step_end``, and ``done`` is for when they are done.
     """
 
-    def __init__(self, *, device: str, steps: int | None, batch: int, images: int) -> None:
+    def __init__(self, device: str, *, steps: int | None, batch: int, images: int) -> None:
         self._device, self._steps, self._batch, self._images = device, steps, batch, images
-        self._begun = 0.0
+        self._called = self._begun = time.monotonic()
+        self._has_told = False
 
     def step(self, pipeline: Any, step: int, timestep: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Look at the clock after a step."""
@@ -30,9 +33,15 @@ class Clock:
             self._wait()
             now = time.monotonic()
             if step == 1 and self._steps:
-                self._tell((now - self._begun) * self._steps / self._batch)
+                self._tell((now - self._begun) * self._steps / self._batch, "decoding not counted")
             self._begun = now
         return kwargs
+
+    def done(self) -> None:
+        """Look at the clock after the call."""
+        if not self._has_told:
+            self._wait()
+            self._tell((time.monotonic() - self._called) / self._batch, "the start of the first included")
 
     def _wait(self) -> None:
         """A GPU lags behind the one who tells it what to do."""
@@ -41,20 +50,25 @@ class Clock:
         elif self._device == "mps":
             require("torch", "diffusion").mps.synchronize()
 
-    def _tell(self, seconds: float) -> None:
-        whole = seconds * self._images
+    def _tell(self, seconds: float, what: str) -> None:
+        self._has_told = True
+        # The last batch is filled up.
+        whole = seconds * math.ceil(self._images / self._batch) * self._batch
         _log.log(
             logging.WARNING if whole > _LONG_S else logging.INFO,
-            "about %s an image on %s, decoding not counted: %s for the %d images to draw now",
+            "about %s an image on %s, %s: %s for the %d images of this shard",
             duration(seconds),
             self._device,
+            what,
             duration(whole),
             self._images,
         )
 
 
 def duration(seconds: float) -> str:
-    """``0.4 s``, ``12 s``, ``3.5 min`` or ``27.0 h``."""
+    """``0.044 s``, ``4.4 s``, ``12 s``, ``3.5 min`` or ``27.0 h``."""
+    if seconds < 1:
+        return f"{seconds:.2g} s"
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 120:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from subprocess import SubprocessError
 from typing import Any
@@ -18,6 +19,8 @@ from mis_dataset.render._weights import check_folder, read_index
 EXTRA = "diffusion"
 _FROM_TEXT = {"prompt", "generator", "height", "width"}
 _FROM_MORE_THAN_TEXT = {"strength", "control_image", "num_frames"}
+_CHATTY = ("torchao", "torch.utils._pytree")
+"""Loggers of what diffusers imports where it is installed: they tell of kernels that no one asked for."""
 FAILURES = (AssertionError, ImportError, MemoryError, OSError, RuntimeError, SubprocessError, TypeError, ValueError)
 """What torch, diffusers and what they bring along raise; torchao asserts, Triton calls compilers."""
 
@@ -69,7 +72,7 @@ def fetch(model: str, revision: str, variant: str | None) -> Path:
             f"cannot download {model} at {revision}: {first_line(error.__cause__ or error)}\n"
             f"Check both on https://huggingface.co/{model}; if the model is gated, accept its licence there and log in "
             f"with 'hf auth login'. Without a network, fetch it elsewhere with 'hf download {model} --revision "
-            f"{revision} --local-dir FOLDER' and set model = 'FOLDER'."
+            f"{revision} --local-dir FOLDER' and set model = 'FOLDER', or say --model FOLDER to mis verify."
         ) from error
     return Path(folder)
 
@@ -81,7 +84,7 @@ def load(folder: Path, *, dtype: str, variant: str | None) -> Any:
         RenderError: files are missing or damaged, the class is unknown or needs more than text, or memory is short.
     """
     diffusers, torch = require("diffusers", EXTRA), require("torch", EXTRA)
-    check_folder(folder)
+    check_folder(folder, variant)
     index = read_index(folder)
     name = index["_class_name"]
     pipeline_class = getattr(diffusers, name, None) if isinstance(name, str) else None
@@ -139,6 +142,12 @@ def call_defaults(pipeline: Any) -> dict[str, Any]:
     return {name: parameter.default for name, parameter in inspect.signature(pipeline.__call__).parameters.items()}
 
 
+def steps_of(pipeline: Any, arguments: Mapping[str, Any]) -> int | None:
+    """In how many steps a call with some arguments draws; None if the pipeline does not say."""
+    steps: int | None = (call_defaults(pipeline) | dict(arguments)).get("num_inference_steps")
+    return steps
+
+
 def check_call(pipeline: Any, arguments: Mapping[str, Any]) -> None:
     """Refuse what the pipeline would not take, or would take and ignore.
 
@@ -168,16 +177,20 @@ def reads_whole(pipeline: Any, prompt: str) -> bool:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hold back what the libraries log in a call: the renderer itself tells of cut prompts and blackened images."""
-    loggers = [require(f"{library}.utils.logging", EXTRA) for library in ("diffusers", "transformers")]
-    levels = [logger.get_verbosity() for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.set_verbosity_error()
+    """Hold back what the libraries log when they are imported, load a pipeline or draw.
+
+    The renderer itself tells of cut prompts and blackened images.
+    """
+    with ExitStack() as ending:
+        for name in _CHATTY:
+            logger = logging.getLogger(name)
+            ending.callback(logger.setLevel, logger.level)
+            logger.setLevel(logging.ERROR)
+        for library in ("diffusers", "transformers"):
+            verbosity = require(f"{library}.utils.logging", EXTRA)
+            ending.callback(verbosity.set_verbosity, verbosity.get_verbosity())
+            verbosity.set_verbosity_error()
         yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.set_verbosity(level)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from mis_dataset.render._memory import (
     release,
     usable_bytes,
 )
-from mis_dataset.render._pipelines import EXTRA, FAILURES, call_defaults, first_line
+from mis_dataset.render._pipelines import EXTRA, FAILURES, call_defaults, first_line, steps_of
 from mis_dataset.render._prompts import RememberedPrompts
 from mis_dataset.render._speed import compile_blocks, undo_compilation
 
@@ -95,13 +95,13 @@ class Press:
 
     def _draw(self, orders: Sequence[DrawOrder], batch: int) -> list[Proof]:
         wanted = orders[:batch]
-        timing = {}
-        if not self._has_drawn and "callback_on_step_end" in self._defaults:
-            clock = Clock(device=self.device, steps=self._steps, batch=batch, images=len(orders))
-            timing = {"callback_on_step_end": clock.step}
+        clock = None if self._has_drawn else Clock(self.device, steps=self._steps, batch=batch, images=len(orders))
+        timing = {"callback_on_step_end": clock.step} if clock and "callback_on_step_end" in self._defaults else {}
         # The last batch of a shard is filled up: pixels vary with a batch's size, and must not with a shard's.
         filled = [*wanted, *[wanted[-1]] * (batch - len(wanted))]
         output = self._call(filled, **timing)
+        if clock:
+            clock.done()
         self._has_drawn = True
         flagged = getattr(output, "nsfw_content_detected", None) or [False] * batch
         pictures = _pictures(output.images)
@@ -137,8 +137,7 @@ class Press:
 
     @property
     def _steps(self) -> int | None:
-        steps: int | None = {**self._defaults, **self.arguments}.get("num_inference_steps")
-        return steps
+        return steps_of(self.pipeline, self.arguments)
 
     def _measured(self, order: DrawOrder) -> int:
         steps = min(2, self._steps or 2)

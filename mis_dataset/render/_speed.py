@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
+import os
 import shutil
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from mis_dataset.backends import require
@@ -15,6 +16,36 @@ FAST_EXTRA = "diffusion-fast"
 Numbers = Literal["float8", "int8"]
 _FEW_ROWS = ("norm", "time_", "embed", "adaln", "_mod.", "modulation")
 """In the names of linear layers that see one row an image, not one a patch."""
+
+
+_WARM_UP = 8
+"""Steps that cache-dit never skips, where there are so many."""
+
+
+def check_extras(*, quantises: bool, skips: bool) -> None:
+    """See that what speeds a pipeline up is installed, without importing it.
+
+    Raises:
+        BackendError: names the extra.
+    """
+    for module, is_wanted in (("torchao", quantises), ("cache_dit", skips)):
+        if is_wanted and importlib.util.find_spec(module) is None:
+            require(module, FAST_EXTRA)
+
+
+def check_skips(index: Mapping[str, Any], steps: int | None) -> None:
+    """See that a pipeline has steps that can be skipped, from its ``model_index.json``.
+
+    Raises:
+        RenderError: its denoiser is a UNet, or there is but one step.
+    """
+    if "unet" in index:
+        raise RenderError(
+            f"skip_below is for models whose denoiser is a transformer, such as Stable Diffusion 3 and FLUX, but a "
+            f"{index['_class_name']} has a UNet; leave skip_below out"
+        )
+    if steps == 1:
+        raise RenderError("skip_below has nothing to skip in 1 step; leave it out")
 
 
 def can_compile(device: str) -> bool:
@@ -77,20 +108,31 @@ def is_fit(module: Any, name: str) -> bool:
     return not (module.in_features % 16 or module.out_features % 16)
 
 
-def skip_steps(pipeline: Any, denoiser: Any, threshold: float) -> None:
+def skip_steps(pipeline: Any, denoiser: Any, threshold: float, steps: int | None) -> None:
     """Reuse a step's result where its first blocks hardly change it (cache-dit's DBCache).
 
-    It decides for a whole batch at once, so the caller draws one image at a time.
+    It decides for a whole batch at once, so the caller draws one image at a time. Of few steps, the first half is never
+    skipped, and of many the first eight.
 
     Raises:
         BackendError: cache-dit is not installed.
-        ValueError: the denoiser has no repeated blocks, or cache-dit does not know the pipeline.
+        RenderError: cache-dit does not know the pipeline, or there is nothing to skip.
+        ValueError: the denoiser has no repeated blocks.
     """
+    check_skips({**pipeline.config, "_class_name": type(pipeline).__name__}, steps)
+    # Read when it is imported; what it tells of each pipeline would come between the notes of a build.
+    os.environ.setdefault("CACHE_DIT_LOG_LEVEL", "error")
     cache_dit = require("cache_dit", FAST_EXTRA)
-    logging.getLogger("cache_dit").setLevel(logging.ERROR)
+    if not cache_dit.BlockAdapterRegister.is_supported(pipeline):
+        name = type(pipeline).__name__
+        raise RenderError(f"cache-dit {cache_dit.__version__} does not know a {name}; leave skip_below out")
     # Its own default looks at 8 blocks, more than small models have.
     looked_at = min(8, max(1, len(_blocks(denoiser)) // 4))
-    config = cache_dit.DBCacheConfig(Fn_compute_blocks=looked_at, residual_diff_threshold=threshold)
+    config = cache_dit.DBCacheConfig(
+        Fn_compute_blocks=looked_at,
+        residual_diff_threshold=threshold,
+        max_warmup_steps=min(_WARM_UP, (steps or 2 * _WARM_UP) // 2),
+    )
     cache_dit.enable_cache(pipeline, cache_config=config)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,12 @@ def read_index(folder: Path) -> dict[str, Any]:
     return index
 
 
-def check_folder(folder: Path) -> None:
-    """Look for what can be seen without loading: each component's folder, and weights that are not pickles.
+def check_folder(folder: Path, variant: str | None = None) -> None:
+    """Look for what can be seen without loading: each component's folder, and weights that are whole and no pickles.
 
     Raises:
-        RenderError: something is missing, or a component's weights could run code when they are read.
+        RenderError: something is missing or cut off, no component has the variant, or a component's weights could run
+            code when they are read.
     """
     components = _component_folders(folder)
     # A repository of a single component may keep its files at the top, beside config.json.
@@ -55,6 +57,44 @@ def check_folder(folder: Path) -> None:
                 f"{path} has pickled weights only, which can run code when they are read; get the model's safetensors "
                 "files, or convert it with save_pretrained(folder, safe_serialization=True)"
             )
+    weights = [file for path in components for file in _files(path) if file.suffix == ".safetensors"]
+    if variant and weights and not _of_variant(weights, variant):
+        raise RenderError(f"{folder} has no weights of the variant {variant!r}; leave variant out")
+    for path in components:
+        of_part = [file for file in weights if file.is_relative_to(path)]
+        # A component that lacks the variant is loaded without it; what is not loaded may be left incomplete.
+        for file in (variant and _of_variant(of_part, variant)) or _of_variant(of_part, ""):
+            _check_whole(file)
+
+
+def _of_variant(files: Sequence[Path], variant: str) -> list[Path]:
+    """The files of a variant, as in ``model.fp16.safetensors`` or ``model.fp16-00001-of-00002.safetensors``."""
+    return [file for file in files if file.stem.partition(".")[2].partition("-")[0] == variant]
+
+
+def _check_whole(file: Path) -> None:
+    """Refuse a file that does not begin as safetensors do or is not as long as it says, without reading the tensors.
+
+    The format: the header's length in 8 bytes, the header as JSON, the tensors (huggingface/safetensors, README).
+
+    Raises:
+        RenderError: names the file and what is wrong with it.
+    """
+    remedy = "it is damaged, or its download broke off; get it again"
+    try:
+        size = file.stat().st_size
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            if not 0 < length <= size - 8:
+                raise RenderError(f"{file} does not begin as safetensors do; {remedy}")
+            header = json.loads(stream.read(length))
+        ends = [int(tensor["data_offsets"][1]) for name, tensor in header.items() if name != "__metadata__"]
+    except OSError as error:
+        raise RenderError(f"cannot read {file}, a part of the model: {error.strerror}") from error
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise RenderError(f"{file} has a header that is no list of tensors; {remedy}") from error
+    if (whole := 8 + length + max(ends, default=0)) != size:
+        raise RenderError(f"{file} has {size:,} bytes, but its header tells of {whole:,}; {remedy}")
 
 
 def folder_digest(folder: Path) -> str:

@@ -14,6 +14,7 @@ from mis_dataset.errors import BackendError, RenderError
 from mis_dataset.options import local_path, option
 from mis_dataset.records import Rejected
 from mis_dataset.render import Drawing, DrawOrder
+from mis_dataset.render._doubt import Doubt
 from mis_dataset.render._few_steps import few_steps
 from mis_dataset.render._made_with import made_with
 from mis_dataset.render._memory import (
@@ -39,14 +40,18 @@ from mis_dataset.render._pipelines import (
     pick_dtype,
     quiet,
     reads_whole,
+    steps_of,
 )
 from mis_dataset.render._press import Press, Proof
 from mis_dataset.render._prompts import RememberedPrompts
-from mis_dataset.render._speed import can_compile, quantise, skip_steps
+from mis_dataset.render._speed import can_compile, check_extras, check_skips, quantise, skip_steps
 from mis_dataset.render._weights import check_folder, folder_digest, read_index
 
 _BLANK_SPREAD = 2.0
 """A picture whose colour channels all have a smaller standard deviation (of 255) shows nothing."""
+
+_SHOWN = 80
+"""Letters of a prompt that a note shows."""
 
 _log = logging.getLogger(__name__)
 
@@ -63,8 +68,8 @@ class DiffusionRenderer:
     parts of the model lie where they fit; what was chosen is logged. Nothing else that changes pixels is done unasked.
 
     Raises:
-        RenderError: a local folder that is not a complete pipeline with safetensors weights.
-        BackendError: a Hub model without a pinned commit, or a width without a height.
+        RenderError: a local folder that is not a complete pipeline with safetensors weights of the variant.
+        BackendError: a Hub model without a pinned commit, a width without a height, or an extra that is not installed.
     """
 
     version: ClassVar[int] = 2
@@ -136,8 +141,11 @@ class DiffusionRenderer:
                 f"skip_below decides for a whole batch at once, so that one image would change another, but batch_size "
                 f"is {self.batch_size}; leave one of them out"
             )
+        check_extras(quantises=self.quantise is not None, skips=self.skip_below is not None)
         if self._folder:
-            check_folder(self._folder)
+            check_folder(self._folder, self.variant)
+            if self.skip_below is not None:
+                check_skips(read_index(self._folder), self.steps)
         elif not re.fullmatch(r"[\w.-]+/[\w.-]+", self.model) or self.model.startswith("."):
             raise RenderError(
                 f"there is no folder {self.model}; name one that holds a diffusers pipeline (not a single checkpoint "
@@ -160,10 +168,12 @@ class DiffusionRenderer:
         """Yield one result per order, in order; a uniform or blacked-out picture is `Rejected` as ``blank``.
 
         Raises:
-            RenderError: the model cannot be loaded, does not take the settings, or does not fit into memory.
+            RenderError: the model cannot be loaded, does not take the settings, does not fit into memory, or has drawn
+                nothing but blank pictures.
             BackendError: the extra ``diffusion`` is not installed.
         """
-        self._tell_cut_prompts(orders)
+        with quiet():
+            self._tell_cut_prompts(orders)
         done = 0
         remedy = "The model does not take these settings; change width, height, steps, scheduler or dtype."
         if self.compiled:
@@ -172,11 +182,19 @@ class DiffusionRenderer:
             with quiet(), failures_told(f"{self.model} cannot draw on {self._device}", remedy):
                 proofs = self._press.draw(orders[done:])
             done += len(proofs)
-            yield from map(self._result, proofs)
+            for proof in proofs:
+                yield self._doubt.look(self._result(proof))
+
+    @cached_property
+    def _doubt(self) -> Doubt:
+        return Doubt(self.model)
 
     def _result(self, proof: Proof) -> Drawing | Rejected:
         if proof.is_flagged:
-            return Rejected("blank", "the model's safety checker blacked it out")
+            return Rejected(
+                "blank",
+                "the model's safety checker blacked it out; if it does so to all, take another model or prompts",
+            )
         if self.width and proof.image.size != (self.width, self.height):
             given = f"{proof.image.width} x {proof.image.height}"
             raise RenderError(f"{self.model} rounds {self.width} x {self.height} pixels to {given}; ask for those")
@@ -203,11 +221,24 @@ class DiffusionRenderer:
         )
 
     def _tell_cut_prompts(self, orders: Sequence[DrawOrder]) -> None:
+        if self._cut:
+            return
         cut = [order.prompt for order in orders if not reads_whole(self._pipeline, order.prompt)]
+        self._cut.extend(cut)
         if cut:
+            told = cut[0] if len(cut[0]) <= _SHOWN else f"{cut[0][:_SHOWN]}…"
             _log.warning(
-                "%s reads only the beginning of %d of %d prompts, such as %r", self.model, len(cut), len(orders), cut[0]
+                "%s reads only the beginning of %d of %d prompts, such as %r; this is said once",
+                self.model,
+                len(cut),
+                len(orders),
+                told,
             )
+
+    @cached_property
+    def _cut(self) -> list[str]:
+        """Prompts that were told of; redraws and later shards are not, again."""
+        return []
 
     @cached_property
     def _press(self) -> Press:
@@ -223,7 +254,8 @@ class DiffusionRenderer:
                 prompts = RememberedPrompts(pipeline.encode_prompt, at_work, looks_ahead=placement.text != "stays")
                 pipeline.encode_prompt = prompts
             if self.skip_below is not None:
-                skip_steps(pipeline, denoiser_of(pipeline), self.skip_below)
+                steps = steps_of(pipeline, self._arguments)
+                skip_steps(pipeline, denoiser_of(pipeline), self.skip_below, steps)
         press = Press(
             pipeline=pipeline,
             device=self._device,
@@ -236,7 +268,7 @@ class DiffusionRenderer:
             may_uncompile=self.compiled is None,
         )
         made = self._made_with(is_compiled=press.compiles, is_tiled=press.is_tiled)
-        _log.info("%s draws in %s with %s", self.model, self._dtype, made)
+        _log.info("%s draws in %s on %s", self.model, self._dtype, made)
         return press
 
     def _made_with(self, *, is_compiled: bool, is_tiled: bool) -> str:

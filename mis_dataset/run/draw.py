@@ -204,11 +204,13 @@ def _told(attempts: Sequence[Attempt]) -> str:
 def _metered(renderer: Renderer, orders: Sequence[DrawOrder]) -> Iterator[tuple[Drawing | Rejected, Usage]]:
     """Draw, and say what each image took, blank ones included; the first of a batch takes its seconds.
 
+    Metered are renderers that want a GPU, wherever they draw, and what others drew on one.
+
     Raises:
         BudgetError: before a batch for which there is no room within the limits.
     """
     account, batch, model = open_account(), getattr(renderer, "batch_size", None) or 1, type(renderer).__name__
-    costs = getattr(renderer, "wants_gpu", False)
+    costs = wants_gpu = getattr(renderer, "wants_gpu", False)
     drawings = iter(renderer.render(orders))
     for number in itertools.count():
         # What was drawn together comes in together, and after the last image there is nothing to stop.
@@ -218,7 +220,7 @@ def _metered(renderer: Renderer, orders: Sequence[DrawOrder]) -> Iterator[tuple[
         if (drawing := next(drawings, None)) is None:
             return
         if isinstance(drawing, Drawing):
-            costs, batch, model = drawing.device != "cpu", drawing.batch, drawing.model
+            costs, batch, model = wants_gpu or drawing.device != "cpu", drawing.batch, drawing.model
         yield drawing, Usage(model, images=1, seconds=time.monotonic() - begun) if costs else Usage(model)
 
 

@@ -84,6 +84,21 @@ def test_a_limit_makes_a_plan_smaller(mis, tmp_path: Path):
     assert "tiny: 3 harmful rows and their twins" in mis("plan", accelerated(tmp_path), "--limit", 3)[1]
 
 
+def test_a_plan_says_that_a_cpus_speed_is_not_known_and_how_to_find_out(mis, tmp_path: Path):
+    path = tmp_path / "recipe.toml"
+    path.write_text(tiny_text().replace('"pictogram"\nsize = 64', '"diffusion"\nmodel = "sd-turbo"\ndevice = "cpu"'))
+    code, out, _ = mis("plan", path)
+    assert code == 0
+    assert re.search(r"^  render +sd-turbo +\d+ +\?$", out, re.MULTILINE)
+    assert "Not in the hours: sd-turbo, as it is not known how fast this CPU draws; build a few rows" in out
+    assert "--sample" in out
+
+
+def test_a_plan_of_less_than_an_hour_is_not_rounded_to_nothing(mis, tmp_path: Path):
+    recipe = accelerated(tmp_path, "images_per_question = 3.0\nredraws = 0\nseconds_per_image = 0.9")
+    assert re.search(r"^  render +lab:Accelerated +68 +0\.0170 ", mis("plan", recipe)[1], re.MULTILINE)
+
+
 def test_a_plan_says_that_nothing_is_needed(mis, tmp_path: Path):
     tiny(tmp_path)
     code, out, _ = mis("plan", tmp_path / "recipe.toml")
@@ -116,14 +131,14 @@ def test_a_quiet_plan_prints_nothing(mis, tmp_path: Path):
 def test_where_nobody_can_be_asked_a_costly_build_wants_a_yes_beforehand(mis, tmp_path: Path):
     code, _, err = mis("build", accelerated(tmp_path, SLOW), "--out", tmp_path / "mis")
     assert code == 2
-    assert re.search(r"expected to need about 0 requests, 0 tokens, [\d,]+ GPU seconds.*say --yes to agree", err)
+    assert re.search(r"expected to need about 0 requests, 0 tokens, [\d,]+ s of drawing.*say --yes to agree", err)
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.toml"]
 
 
 def test_with_a_yes_a_costly_build_goes_on_and_tells_what_it_spent(mis, tmp_path: Path):
     code, out, _ = mis("build", accelerated(tmp_path, SLOW), "--out", tmp_path / "mis", "--yes")
     assert code == 0
-    assert re.search(r"Spent: 0 requests, 0 tokens, \d GPU seconds, 0\.00 USD \(no price for noise\)", out)
+    assert re.search(r"Spent: 0 requests, 0 tokens, \d s of drawing, 0\.00 USD \(no price for noise\)", out)
 
 
 def test_a_cheap_build_asks_nobody(mis, tmp_path: Path):

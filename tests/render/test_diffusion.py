@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mis_dataset.backends import find_backend
 from mis_dataset.errors import BackendError, RenderError
 from mis_dataset.options import identity, options_schema
 from mis_dataset.records import Rejected
 from mis_dataset.render import Drawing, DrawOrder
+from mis_dataset.render._doubt import Doubt
 from mis_dataset.render.diffusion import DiffusionRenderer
 
 pytestmark = pytest.mark.filterwarnings(
@@ -60,6 +62,15 @@ def changed(folder: Path, copy: Path, **index: Any) -> Path:
 
 
 class TestDrawing:
+    def test_the_libraries_print_nothing_where_they_are_imported_either(self, tiny: Tiny) -> None:
+        code = (
+            "from mis_dataset.render import DrawOrder; from mis_dataset.render.diffusion import DiffusionRenderer; "
+            f"made = DiffusionRenderer(model={str(tiny('sd1'))!r}, device='cpu', steps=1); "
+            "list(made.render([DrawOrder('a cup', 'a cup', 1)]))"
+        )
+        done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+        assert (done.stdout, done.stderr) == ("", "")
+
     def test_nothing_is_printed(self, tiny: Tiny, capfd: pytest.CaptureFixture[str]) -> None:
         list(renderer(tiny("sd1")).render(ORDERS[:1]))
         assert capfd.readouterr() == ("", "")
@@ -113,9 +124,14 @@ class TestDrawing:
             assert not caplog.messages
             draw(tiny("sd1"), orders)
             draw(tiny("sd3"), [DrawOrder("a cup", 300 * "x", 0)])
-        assert len(caplog.messages) == 2
+            # Redraws and later shards say nothing new.
+            made = renderer(tiny("sd1"))
+            for _ in range(2):
+                list(made.render(orders))
+        assert len(caplog.messages) == 3
         assert "only the beginning of 2 of 3 prompts" in caplog.messages[0]
         assert "only the beginning of 1 of 1 prompts" in caplog.messages[1]
+        assert len(caplog.messages[0]) < 100 + len(str(tiny("sd1"))) + 80
 
 
 class TestRecord:
@@ -138,8 +154,24 @@ class TestRecord:
 
 class TestBlank:
     def test_an_image_that_the_safety_checker_blacks_out(self, tiny: Tiny) -> None:
-        results = list(renderer(tiny("sd1_flagging"), batch_size=2).render(ORDERS[:3]))
-        assert results == [Rejected("blank", "the model's safety checker blacked it out")] * 3
+        first, *others = renderer(tiny("sd1_flagging"), batch_size=2).render(ORDERS[:3])
+        assert isinstance(first, Rejected)
+        assert (first.reason, "safety checker blacked it out" in first.detail) == ("blank", True)
+        assert others == [first, first]
+
+    def test_a_model_that_draws_nothing_else_is_given_up_and_the_remedy_told(self, tiny: Tiny, tmp_path: Path) -> None:
+        folder = changed(tiny("sdxl"), tmp_path / "grey")
+        edit_weights(folder / "vae/diffusion_pytorch_model.safetensors", "decoder.conv_out", 0.0)
+        made = renderer(folder, steps=1, batch_size=10)
+        assert len(list(made.render(ORDERS * 2))) == 10
+        with pytest.raises(RenderError, match=r"grey draws nothing: all of its first 16 .* one flat colour .*dtype"):
+            list(made.render(ORDERS * 2))
+
+    def test_an_image_that_shows_something_dispels_all_doubt(self) -> None:
+        doubt, blank = Doubt("a model"), Rejected("blank", "grey")
+        drawing = Drawing(Image.new("RGB", (8, 8)), model="a model", revision="1")
+        results = [blank] * 15 + [drawing] + [blank] * 100
+        assert [doubt.look(result) for result in results] == results
 
     def test_an_image_of_one_colour(self, tiny: Tiny, tmp_path: Path) -> None:
         # With the decoder's last convolution zeroed, every picture is plain grey.
@@ -218,8 +250,10 @@ class TestFolder:
     def test_large_weights_are_told_apart_by_what_lies_in_their_middle(self, tiny: Tiny, tmp_path: Path) -> None:
         # A merged adapter changes neither the size nor the ends of a file.
         copy = changed(tiny("sd1"), tmp_path / "copy")
+        header = json.dumps({"x": {"dtype": "U8", "shape": [2**26], "data_offsets": [0, 2**26]}}).encode()
         with (copy / "unet/large.safetensors").open("wb") as stream:
-            stream.truncate(2**26)
+            stream.write(len(header).to_bytes(8, "little") + header)
+            stream.truncate(8 + len(header) + 2**26)
         before = renderer(copy).model_identity
         with (copy / "unet/large.safetensors").open("r+b") as stream:
             stream.seek(2**25)
@@ -249,6 +283,41 @@ class TestFolder:
         with pytest.raises(RenderError, match=r"text_encoder has pickled weights only.*safetensors"):
             renderer(copy)
 
+    @pytest.mark.parametrize("part", ["unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"])
+    @pytest.mark.parametrize(
+        ("spoil", "message"),
+        [
+            (lambda data: data[:-100], r"has [\d,]+ bytes, but its header tells of [\d,]+"),
+            (lambda data: b"version https://git-lfs.github.com/spec/v1\n", "does not begin as safetensors do"),
+            (lambda data: b"", "does not begin as safetensors do"),
+            (lambda data: data[:8] + b"?" + data[9:], "has a header that is no list of tensors"),
+            (lambda data: (2).to_bytes(8, "little") + b"[]", "has a header that is no list of tensors"),
+        ],
+        ids=["cut off", "a pointer", "empty", "no JSON", "no object"],
+    )
+    def test_with_damaged_weights(
+        self, tiny: Tiny, tmp_path: Path, part: str, spoil: Callable[[bytes], bytes], message: str
+    ) -> None:
+        copy = changed(tiny("sd1"), tmp_path / "copy")
+        (copy / part).write_bytes(spoil((copy / part).read_bytes()))
+        with pytest.raises(RenderError, match=rf"{part} {message}.*get it again"):
+            renderer(copy)
+
+    def test_weights_that_are_not_loaded_may_be_incomplete(self, tiny: Tiny, tmp_path: Path) -> None:
+        copy = changed(tiny("sd1"), tmp_path / "copy")
+        weights = copy / "unet/diffusion_pytorch_model.safetensors"
+        shutil.copy(weights, weights.with_name("diffusion_pytorch_model.fp16.safetensors"))
+        shutil.copy(weights, weights.with_name("diffusion_pytorch_model.fp8-00001-of-00002.safetensors"))
+        weights.write_bytes(b"")
+        renderer(copy, variant="fp16")
+        renderer(copy, variant="fp8")
+        with pytest.raises(RenderError, match="does not begin"):
+            renderer(copy)
+
+    def test_without_the_variant(self, tiny: Tiny) -> None:
+        with pytest.raises(RenderError, match="sd1 has no weights of the variant 'fp16'; leave variant out"):
+            renderer(tiny("sd1"), variant="fp16")
+
 
 class TestLoading:
     def refuses(self, folder: Path, message: str, **settings: Any) -> None:
@@ -261,12 +330,6 @@ class TestLoading:
         copy = changed(tiny("sd1"), tmp_path / "copy")
         (copy / part).unlink()
         self.refuses(copy, r"(?s)cannot load .*copy: .*no file named .*safetensors.*Download it again")
-
-    @pytest.mark.parametrize("part", ["unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"])
-    def test_damaged_weights(self, tiny: Tiny, tmp_path: Path, part: str) -> None:
-        copy = changed(tiny("sd1"), tmp_path / "copy")
-        (copy / part).write_bytes((copy / part).read_bytes()[:-100])
-        self.refuses(copy, r"(?s)cannot load .*copy: .*Download it again")
 
     def test_an_unknown_class(self, tiny: Tiny, tmp_path: Path) -> None:
         copy = changed(tiny("sd1"), tmp_path / "copy", _class_name="NoSuchPipeline", _diffusers_version="9.9")

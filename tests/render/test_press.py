@@ -347,3 +347,33 @@ class TestSpeed:
     def test_skipped_steps_are_decided_image_by_image(self, tiny: Tiny):
         with pytest.raises(BackendError, match="skip_below decides for a whole batch"):
             renderer(tiny("sd3"), skip_below=0.1, batch_size=2)
+
+    def test_steps_are_skipped_where_there_are_few_of_them_too(self, tiny: Tiny):
+        pytest.importorskip("cache_dit", reason="needs the extra 'diffusion-fast'")
+        made, worked = renderer(tiny("sd3"), steps=4, skip_below=1.0), []
+        made._pipeline.transformer.transformer_blocks[-1].register_forward_hook(lambda *_: worked.append(1))
+        draw(made, ORDERS[:1])
+        # The first two steps warm up; the last block has no part in the others.
+        assert len(worked) == 2
+
+    def test_a_single_step_cannot_be_skipped(self, tiny: Tiny, anything_installed: None):
+        with pytest.raises(RenderError, match="skip_below has nothing to skip in 1 step"):
+            renderer(tiny("sd3"), steps=1, skip_below=0.1)
+
+    def test_a_unet_is_refused_before_it_is_loaded(self, tiny: Tiny, anything_installed: None):
+        with pytest.raises(RenderError, match=r"StableDiffusionXLPipeline has a UNet; leave skip_below out"):
+            renderer(tiny("sdxl"), skip_below=0.1)
+
+    @pytest.mark.parametrize("settings", [{"quantise": "int8"}, {"skip_below": 0.1}])
+    def test_a_missing_extra_is_named_before_anything_is_loaded(
+        self, tiny: Tiny, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
+    ):
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+        monkeypatch.setitem(sys.modules, "torchao", None)
+        monkeypatch.setitem(sys.modules, "cache_dit", None)
+        with pytest.raises(BackendError, match=r"mis-dataset\[diffusion-fast\]"):
+            renderer(tiny("sd3"), **settings)
+
+    @pytest.fixture
+    def anything_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: name)

@@ -304,6 +304,19 @@ def test_images_drawn_on_the_cpu_cost_nothing(tmp_path):
     assert draw_keys(tmp_path, Painter(), 3) == ()
 
 
+@dataclass
+class WithoutItsGpu(Painter):
+    """Wants a GPU, and draws on the CPU where there is none."""
+
+    wants_gpu: ClassVar[bool] = True
+
+
+def test_images_of_a_renderer_that_wants_a_gpu_are_timed_on_the_cpu_too(tmp_path):
+    # So that a sample tells how long a build will take there.
+    (cost,) = draw_keys(tmp_path, WithoutItsGpu(), 3)
+    assert (cost.images, cost.seconds > 0) == (3, True)
+
+
 SPENT = Limits(max_gpu_seconds=0.0005)
 """Less than one image takes."""
 

@@ -17,7 +17,7 @@ test: .venv-test/ready  ## lint, check types and run the whole suite in an envir
 	.venv-test/bin/ruff check .
 	.venv-test/bin/ruff format --check .
 	.venv-test/bin/mypy
-	.venv-test/bin/python -m pytest
+	OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 miniature: .venv-test/ready  ## the paper's claim in miniature: small models learn from the dataset, and what (about half an hour on two cores)
 	.venv-test/bin/python -m benchmarks.miniature

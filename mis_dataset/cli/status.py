@@ -46,12 +46,10 @@ def status(directory: Path, work: Path | None, watch: bool, as_json: bool, quiet
         show.print(json.dumps({**progress.told, "state": progress.state}, indent=2), markup=False)
         return
     if watch:
-        with Live(console=show, auto_refresh=False) as live:
-            while True:
+        # A terminal shows of a live page what has room; the last one is printed whole.
+        with Live(console=show, auto_refresh=False, transient=True) as live:
+            while (progress := load_progress(folder, directory)) and progress.state == "running":
                 live.update(Text(_page(folder, directory)), refresh=True)
-                progress = load_progress(folder, directory)
-                if progress is None or progress.state != "running":
-                    return
                 time.sleep(_LOOK_EVERY_S)
     show.print(f"recipe {state.recipe}, work in {folder}\n{_page(folder, directory)}", markup=False)
 

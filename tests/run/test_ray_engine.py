@@ -96,15 +96,20 @@ def test_trouble_on_a_worker_reaches_the_caller_as_it_is(tmp_path: Path, cluster
             build(recipe, tmp_path / "mis", tmp_path / "work", engine=on(cluster))
 
 
+def ask_for_a_while(ledger: RemoteLedger) -> None:
+    """Ask for the costs again and again: an actor dies a moment after it is told to."""
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        ledger.costs()
+
+
 def test_a_keeper_of_the_ledger_that_is_lost_is_said(tmp_path: Path, cluster: Cluster):
     place = Place(tmp_path / "work")
     with ray_engine(RaySettings(cluster.address, renderers=1), tiny(tmp_path), place) as engine:
         assert isinstance(engine.ledger, RemoteLedger)
         ray.kill(engine.ledger.clerk)
-        until = time.monotonic() + 30
         with pytest.raises(StorageError, match="the process that keeps the ledger was lost"):
-            while time.monotonic() < until:  # it dies a moment after it is told to
-                engine.ledger.costs()
+            ask_for_a_while(engine.ledger)
 
 
 def test_workers_are_such_as_ray_promises_to_start_again(tmp_path: Path):

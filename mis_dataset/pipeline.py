@@ -36,7 +36,7 @@ from mis_dataset.run.monitor import Monitor
 from mis_dataset.run.place import Place
 from mis_dataset.run.progress import Reporter, Silent
 from mis_dataset.run.rows import Rows
-from mis_dataset.run.stage import Shards, passing_failures
+from mis_dataset.run.stage import Shards
 from mis_dataset.run.state import BuildState
 from mis_dataset.run.workbench import Workbench
 from mis_dataset.settle import Settled, settle
@@ -236,17 +236,18 @@ def _run_round(shop: _Workshop, engine: Engine, wanted: Mapping[Cell, int], earl
 
     expected = max(0, round(sum(wanted.values()) * (1 + recipe.twins)) - len(known))
 
-    def run() -> list[Shards[Any]]:
+    def run() -> tuple[list[Shards[Any]], int]:
         composed = crew.composer.compose(Brief(recipe.seed, asked_for(wanted), recipe.twins))
         line = Line(bench, engine, shop.monitor, expected)
-        return line.run(only_new(with_real(composed, wanted), known), recipe.shard_size)
+        stages = line.run(only_new(with_real(composed, wanted), known), recipe.shard_size)
+        return stages, line.passing_failures
 
     shop.monitor.begin_round(len(history))
-    done = run()
-    if failed := sum(passing_failures(stage.outcomes()) for stage in done):
+    done, failed = run()
+    if failed:
         # As the same command would, if the build had been stopped here.
         shop.monitor.note(f"{failed} items failed for reasons that may have passed; they are tried again")
-        done = run()
+        done, _ = run()
     scenarios, *later = done
     return _Round(prints, scenarios, tuple(later))
 

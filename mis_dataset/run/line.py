@@ -19,7 +19,7 @@ from mis_dataset.run.belt import Piece, StoppedError
 from mis_dataset.run.local import Engine
 from mis_dataset.run.post import Post
 from mis_dataset.run.progress import Reporter
-from mis_dataset.run.stage import Shards, told
+from mis_dataset.run.stage import Shards, passing_failures, told
 from mis_dataset.run.workbench import Families, Workbench
 from mis_dataset.stopping import stoppable
 
@@ -97,6 +97,11 @@ class Line:
             self._bench.shards(post.stage, [made_of[number] for number in range(len(made_of))])
             for post, made_of in zip(self._posts, self._made_of, strict=True)
         ]
+
+    @property
+    def passing_failures(self) -> int:
+        """How many items, found or made, failed for reasons that another try may mend."""
+        return sum(passing_failures(post.outcomes) for post in self._posts)
 
     def _compose(self, families: Families, shard_size: int) -> None:
         post, before = self._posts[0], self._bench.composed()

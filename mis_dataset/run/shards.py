@@ -30,6 +30,8 @@ from mis_dataset.storage import is_remote
 
 Record = TypeVar("Record")
 
+_OUTCOME = ["status", "reason"]
+"""The columns that tell how an item ended."""
 Outcome = tuple[Literal["accepted", "rejected", "failed"], str]
 """How an item ended, and the reason, empty for ``accepted``."""
 
@@ -115,13 +117,11 @@ class ShardStore(Generic[Record]):
 
     def outcomes(self, number: int, upstream: str | None) -> Counter[Outcome]:
         """How many items of a complete shard ended how and why; raises as `read` does, and reads no records."""
-        rows = self._rows(number, upstream, ["status", "reason"])
-        return Counter((row["status"], row["reason"]) for row in rows)
+        return _outcomes(self._table(number, upstream, _OUTCOME))
 
     def checked(self, number: int, upstream: str | None) -> Counter[Outcome]:
         """As `outcomes`, once every page was held against its checksum."""
-        self._table(number, upstream, None)
-        return self.outcomes(number, upstream)
+        return _outcomes(self._table(number, upstream, None).select(_OUTCOME))
 
     def ids(self, number: int, upstream: str | None) -> list[str]:
         """The ids of a complete shard's accepted records; raises as `read` does, and reads no records."""
@@ -172,6 +172,10 @@ class ShardStore(Generic[Record]):
                 return Item(row["id"], Failed(row["reason"], row["detail"]))
             case _:
                 return Item(row["id"], from_row(self.record, row["record"]))
+
+
+def _outcomes(table: pa.Table) -> Counter[Outcome]:
+    return Counter((row["status"], row["reason"]) for row in table.to_pylist())
 
 
 def _row(item: Item[Any]) -> dict[str, Any]:

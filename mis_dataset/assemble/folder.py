@@ -71,7 +71,7 @@ def holds(out: Path, fingerprint: str) -> bool:
     if held not in (None, fingerprint):
         raise OutputError(f"{out} holds another dataset or other files; choose another --out, or move it away")
     if held is None:
-        _refuse_current(out)
+        refuse_current(out)
     return held is not None
 
 
@@ -128,15 +128,19 @@ def refuse_strangers(out: Path) -> None:
     Raises:
         OutputError: there are files that it does not list, or it is the current folder.
     """
-    _refuse_current(out)
+    refuse_current(out)
     manifest = peek_manifest(out)
     known = set(manifest["files"]) if manifest else set()
     if strangers := sorted(own_files(out) - known):
         raise OutputError(f"{out} also holds {', '.join(strangers[:5])}; move that away, a new build would delete it")
 
 
-def _refuse_current(out: Path) -> None:
-    """A folder is replaced as a whole, and who stands in it would stand nowhere."""
+def refuse_current(out: Path) -> None:
+    """See that ``out`` is not where somebody stands: it is replaced as a whole, and they would stand nowhere.
+
+    Raises:
+        OutputError: it is the current folder.
+    """
     if out.resolve() == Path.cwd():
         raise OutputError(f"{out} is the current folder, which would be replaced; name a folder in it as --out")
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mis_dataset.assemble.folder import refuse_current
 from mis_dataset.errors import OutputError, StorageError
 
 
@@ -26,8 +27,7 @@ def check_free(out: Path, dataset: Path) -> None:
             raise OutputError(f"{out} is not a folder; choose another --out")
         if out.is_dir() and any(out.iterdir()):
             raise OutputError(f"{out} is not empty; choose another --out, or move away what is there")
-        if out.resolve() == Path.cwd():
-            raise OutputError(f"{out} is the current folder, which would be replaced; name a folder in it as --out")
+        refuse_current(out)
     except OSError as error:
         raise _storage_error(error, out) from error
 
